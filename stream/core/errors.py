@@ -1,0 +1,44 @@
+"""Errors, sorted by whose fault it is and what the one who catches them must do."""
+
+
+class StreamError(Exception):
+    """The root: every error this library raises on purpose is one of these."""
+
+
+class DefinitionError(StreamError):
+    """Your definition is wrong (a machine, an event class, an App). Raised at import; nothing was started."""
+
+
+class ConfigurationError(StreamError):
+    """A setting, a topic, a right or the schema is not as it must be. The message says what to do; the command ends with code 2."""
+
+
+class MalformedError(StreamError):
+    """Their bytes are no event we know. `reason` is one of `Reason`; the record becomes a dead letter, its partition goes on."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+class FencedError(StreamError):
+    """Another owner claimed what we hold. Nothing of ours was committed: drop the batch, then claim again or let go.
+
+    `lost` names what was lost: topic partitions as (topic, partition), or outbox shards.
+    """
+
+    def __init__(self, lost: tuple[object, ...]) -> None:
+        super().__init__("fenced: " + ", ".join(map(str, lost)))
+        self.lost = lost
+
+
+class UnavailableError(StreamError):
+    """The database or the broker is away, or a lock could not be had. Nothing was committed: try the same again, with backoff, for ever."""
+
+
+class UnstorableError(StreamError):
+    """The database refused the data itself (SQLSTATE 22, 23, 54). Nothing was committed: bisect the batch down to the one event."""
+
+
+class UncertainError(StreamError):
+    """A send whose outcome nobody knows. The producer is unusable: build a new one and read the outbox again."""

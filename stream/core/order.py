@@ -1,0 +1,81 @@
+"""What a door gets hold of (a claim), what that comes to (orders), and the values between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from stream.core.changes import Changes
+from stream.core.entity import Envelope
+from stream.core.record import Record, Ref, TopicPartition
+
+
+@dataclass(slots=True)
+class Deliver:
+    """Take an event to the entities it concerns. `admitted`: it passed first sight before, and goes to `refs` of the envelope alone.
+
+    `place` is the partition whose counts it belongs to (None for other doors). `fault`: the database refused this event's effects; park it.
+    """
+
+    envelope: Envelope
+    place: TopicPartition | None = None
+    admitted: bool = False
+    fault: str = ""
+
+
+@dataclass(slots=True)
+class Fire:
+    """Fire what is due at or before `upto` for one entity. `marked`: a silent feed no longer held it; said in the history."""
+
+    ref: Ref
+    upto: datetime
+    marked: bool = False
+
+
+@dataclass(slots=True)
+class Retry:
+    """A person's order on a parked line: try its head again and drain what follows. `skip`: reject the head instead, with the reason given."""
+
+    ref: Ref
+    actor: str
+    skip: str = ""
+
+
+Order: TypeAlias = Deliver | Fire | Retry
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A record that comes back from storage: a dead letter that somebody replays. `ref` and `admitted` as in `DeadLetter`."""
+
+    record: Record
+    ref: Ref | None
+    admitted: bool
+
+
+@dataclass(slots=True)
+class Claim:
+    """What a door got hold of, and the database's clocks. `now` may be moved by tests and the dev stack; `clock` is the real one.
+
+    `door`: partitions | timers | replay. `stream_times` are those of the claimed partitions; `floors`: per topic, the newest business time
+    whose identities may have been forgotten.
+    """
+
+    door: str
+    now: datetime
+    clock: datetime
+    records: Sequence[Record] = ()
+    stored: Sequence[Stored] = ()
+    orders: Sequence[Order] = ()
+    stream_times: Mapping[TopicPartition, datetime] = field(default_factory=dict[TopicPartition, datetime])
+    floors: Mapping[str, datetime] = field(default_factory=dict[str, datetime])
+
+
+@dataclass(slots=True)
+class Decoded:
+    """A claim, decoded and routed: orders to decide, in record order, and changes begun with what could not be read (letters, counts)."""
+
+    orders: list[Order]
+    changes: Changes

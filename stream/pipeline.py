@@ -1,0 +1,33 @@
+"""The path: carry one batch through a door to a commit. Every door, every entity, every event goes this way."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from stream.core.changes import Changes
+from stream.core.decide import Routes, decide, refs_of, sift
+from stream.core.order import Claim, Deliver
+from stream.ports import Decode, Store, Transaction
+
+
+class Door(Protocol):
+    """A way to claim a batch; its receipt is whatever makes a second claim of the same batch fail."""
+
+    async def claim(self, tx: Transaction) -> Claim: ...
+
+
+async def process(door: Door, *, decode: Decode, routes: Routes, store: Store) -> tuple[Claim, Changes]:
+    """Claim a batch, decode it, sort out what was seen before, lock and load its entities, decide, save, commit.
+
+    Everything or nothing is committed. Raises what the store raises; pure code's failures are values in the changes.
+    """
+    async with store.transaction() as tx:
+        claim = await door.claim(tx)
+        decoded = decode(claim)
+        unseen = [o for o in decoded.orders if isinstance(o, Deliver) and not o.admitted]
+        verdicts = await tx.first_sight([(o.envelope.identity, o.envelope.content) for o in unseen]) if unseen else ()
+        orders = sift(decoded, verdicts)
+        entities = await tx.load(refs_of(orders))
+        changes = decide(routes, entities, orders, claim.now, door=claim.door, begun=decoded.changes)
+        await tx.save(changes)
+    return claim, changes

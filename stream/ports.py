@@ -1,0 +1,276 @@
+"""What the runtime needs of the outside: a log, a publisher, a store, an outbox, a timetable, telemetry.
+
+Every port has two adapters, memory and real, under one conformance suite (`tests/conformance/`). All waits end: an adapter puts a deadline
+of its own on every call and raises `UnavailableError` when it passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from stream.core.changes import Changes
+from stream.core.entity import Entity
+from stream.core.order import Claim, Decoded, Order
+from stream.core.outcome import Verdict
+from stream.core.record import Record, Ref, TopicPartition
+
+Decode = Callable[[Claim], Decoded]
+"""Pure: reads, checks, routes and traces a claim's records."""
+
+# -- the path ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Fetched records of one partition, to be taken under its fence: `epoch` is ours, `start` the stored position we expect.
+
+    `end` is the position after it (beyond the last record where aborted or compacted records leave a gap; `records` may then be empty).
+    """
+
+    place: TopicPartition
+    epoch: int
+    start: int
+    end: int
+    records: Sequence[Record]
+
+
+class Transaction(Protocol):
+    """One database transaction. The order of calls is the lock order: a claim, first sight, load, save."""
+
+    async def claim_partitions(self, slices: Sequence[Slice]) -> Claim:
+        """Lock the partition rows, sorted, where epoch and position are as expected. Raises `FencedError` naming those that are not."""
+        ...
+
+    async def claim_timers(self, fires: Sequence[Order]) -> Claim:
+        """Nothing is locked here: whether a timer is still there is seen under its entity's lock, by `load`."""
+        ...
+
+    async def claim_letters(self, ids: Sequence[int], actor: str) -> Claim:
+        """Lock open dead letters and mark them replayed by `actor`; those that are gone or closed are left out of the claim."""
+        ...
+
+    async def claim_lines(self, orders: Sequence[Order]) -> Claim:
+        """For a person's orders on parked lines (`Retry`): nothing is locked before the entity itself."""
+        ...
+
+    async def first_sight(self, seen: Sequence[tuple[bytes, bytes]]) -> Sequence[Verdict]:
+        """For each (identity, content), as if one after another: ADMITTED (new, now noted), DUPLICATE (same content), or CONFLICT."""
+        ...
+
+    async def load(self, refs: Collection[Ref]) -> Mapping[Ref, Entity]:
+        """Lock every entity, making stubs of those that do not exist, then read their timers and lines in a later statement."""
+        ...
+
+    async def save(self, changes: Changes) -> None:
+        """Write everything, move the claimed partitions' positions, add the counts. Raises `FencedError` if a guarded row did not match."""
+        ...
+
+
+class Store(Protocol):
+    """The state of one application and consumer group, over one connection: a lane has a store of its own.
+
+    Raises `UnavailableError` (try again), `UnstorableError` (bisect), `FencedError` (let go).
+    """
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """Commits when the body ends, rolls back when it raises. An unknown COMMIT is resolved before this returns: committed, or raised."""
+        ...
+
+    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
+        """Take a partition over with a new epoch; no older one can commit after this returns. `begin` is its position if never seen.
+
+        Raises `FencedError` when a newer group generation holds it and its owner was seen lately.
+        """
+        ...
+
+    async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
+        """Everything up to position (epoch, next_offset) was applied when, at `at`, the log had no more. Stale marks are ignored.
+
+        Also refreshes `seen_at` of the partitions named.
+        """
+        ...
+
+    async def now(self) -> datetime:
+        """The database's movable clock."""
+        ...
+
+    async def backlog(self) -> int:
+        """How many outbox rows are unsent, about: for back-pressure."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a partition stands: our epoch, the next offset, and the place, timestamp and fingerprint of the last record applied."""
+
+    epoch: int
+    next_offset: int
+    last_offset: int | None
+    fingerprint: bytes | None
+
+
+# -- the log -------------------------------------------------------------------------------------------------------------------------
+
+
+class Assignment(Protocol):
+    """Who is told of partitions coming and going. Both are called from the client's own task and must return at once (no I/O)."""
+
+    def assigned(self, places: Collection[TopicPartition], generation: int) -> None: ...
+
+    def revoked(self, places: Collection[TopicPartition]) -> None: ...
+
+
+class Log(Protocol):
+    """Reading partitioned topics as a member of a group. Offsets live in the store; the group's are a mirror for lag tools."""
+
+    async def start(self, topics: Collection[str], group: str, assignment: Assignment) -> None: ...
+
+    async def fetch(self, place: TopicPartition, *, limit: int, within: timedelta) -> Sequence[Record]:
+        """Records from the present position on, which moves past them; empty when none came in time. One reader a partition at a time.
+
+        Never delivers anything before the first `seek` after an assignment, and nothing after `revoked`. On any error the position stays.
+        """
+        ...
+
+    async def seek(self, place: TopicPartition, offset: int) -> None: ...
+
+    async def position(self, place: TopicPartition) -> int:
+        """The offset after the last one fetched or passed over (aborted and compacted records leave gaps)."""
+        ...
+
+    async def bounds(self, place: TopicPartition) -> tuple[int, int]:
+        """The log's begin and end (readable end: the last stable offset)."""
+        ...
+
+    async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Commit group offsets, best effort."""
+        ...
+
+    def healthy(self) -> bool:
+        """False when the client should be thrown away and built anew."""
+        ...
+
+    async def stop(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """A row of the outbox on its way: `seq` names it, the rest is published unchanged."""
+
+    seq: int
+    topic: str
+    key: bytes
+    value: bytes
+    headers: Sequence[tuple[str, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The broker will never take this one: `reason` is too_large | no_topic | no_right | invalid."""
+
+    seq: int
+    reason: str
+    error: str
+
+
+class Publisher(Protocol):
+    """Writing to topics: idempotent, acknowledged by all replicas, in the order given per topic and key."""
+
+    async def start(self) -> None: ...
+
+    async def publish(self, batch: Sequence[Outgoing]) -> Sequence[Refusal]:
+        """Send all and wait for every acknowledgement. What is not refused is on the log.
+
+        A refused one, and later ones of its topic and key, are not sent. Raises `UncertainError`; the publisher must then be stopped and replaced.
+        """
+        ...
+
+    async def stop(self) -> None: ...
+
+
+# -- the outbox and the timetable ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """Rows of one shard to send now, in `seq` order, and the trace of each. `more`: the shard has further rows between its snapshots."""
+
+    shard: int
+    epoch: int
+    rows: Sequence[Outgoing]
+    more: bool
+
+
+class Outbox(Protocol):
+    """The relay's side of the outbox, over one connection. A shard has one relay, by a lease with an epoch."""
+
+    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+        """Renew what `owner` has, take free or expired shards up to `most` in all; returns the shards held. Others are let go."""
+        ...
+
+    async def read(self, shard: int, limit: int) -> Round:
+        """The next unsent rows. Rows of a held key are passed over (they are copied to `held`). Raises `FencedError` when the lease is lost."""
+        ...
+
+    async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
+        """What the round named was acknowledged, except `refused`, which is held with later ones of its key. Raises `FencedError`."""
+        ...
+
+    async def release(self, owner: str) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """How far one partition has been applied: `drained_at` in movable database time, `stream_time` in business time."""
+
+    place: TopicPartition
+    next_offset: int
+    drained_at: datetime | None
+    stream_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Feeds:
+    """One look at all feeds. `unsent`: per topic, when the oldest unsent outbox row was written; `clock` is real, `now` movable."""
+
+    now: datetime
+    clock: datetime
+    partitions: Sequence[Feed]
+    unsent: Mapping[str, datetime]
+
+
+class Timetable(Protocol):
+    """The ticker's side of the store: what is due, and how far the feeds are."""
+
+    async def feeds(self) -> Feeds: ...
+
+    async def due(self, until: Mapping[str, datetime], limit: int) -> Sequence[tuple[Ref, datetime]]:
+        """Entities with a timer due at or before `until[machine]`, earliest first, with that due instant; read without a lock."""
+        ...
+
+    async def rotate(self) -> Sequence[str]:
+        """Make partitions and inbox generations ahead, drop what is past its age; says what was done. Safe to call from several tickers."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+# -- telemetry -----------------------------------------------------------------------------------------------------------------------
+
+
+class Telemetry(Protocol):
+    """Spans and counters. Never blocks, never raises: full or unreachable means dropped and counted."""
+
+    def processed(self, claim: Claim, changes: Changes, began: int, ended: int) -> None:
+        """One committed batch; `began` and `ended` are wall-clock nanoseconds."""
+        ...
+
+    def sent(self, batch: Sequence[Outgoing], began: int, ended: int, error: str = "") -> None: ...
