@@ -1,0 +1,87 @@
+"""Identities: 16-byte hashes by which an event is known again, and ids of messages that come out the same after every retry."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
+
+import msgspec
+
+from stream.core.event import Fact
+from stream.core.record import Ref
+
+_UUID7 = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-7[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
+_CROCKFORD = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+def identity_of(source: str, id: str) -> bytes:
+    """The dedupe key of (source, id). It starts with a time only where the id carries one (UUIDv7, ULID): kind to the inbox's index."""
+    whole = digest("id", source, id)
+    return prefix + whole[:10] if (prefix := _time_prefix(id)) else whole
+
+
+def natural_identity(type: str, values: Sequence[object]) -> bytes:
+    """The dedupe key of a business fact: its type and the values of its `natural_key`, whatever id it came under."""
+    return blake2b(b"natural\0" + _encoder.encode((type, values)), digest_size=16).digest()
+
+
+def content_of(type: str, subject: str, event: Fact) -> bytes:
+    """What must not differ under one identity: type, subject, and the fields that differ from their defaults, in sorted order.
+
+    A field added later with a default therefore changes no hash. Headers and times are no content.
+    """
+    known = {name: value for name, value, default in _fields(event) if value != default}
+    return blake2b(_encoder.encode((type, subject, known)), digest_size=16).digest()
+
+
+def emitted_id(identity: bytes, emitter: Ref, n: int, time: datetime) -> str:
+    """The id of the n-th message `emitter` emits for a cause: shaped as a UUIDv7, its first 48 bits the milliseconds of `time`."""
+    milliseconds = min(max((time - _EPOCH) // _MILLISECOND, 0), (1 << 48) - 1)
+    rest = int.from_bytes(blake2b(_framed((identity, *_texts(emitter.machine, emitter.id, str(n)))), digest_size=10).digest(), "big")
+    number = milliseconds << 80 | 7 << 76 | (rest >> 68 & 0xFFF) << 64 | 2 << 62 | (rest & (1 << 62) - 1)
+    text = f"{number:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def digest(*parts: str, size: int = 16) -> bytes:
+    """A blake2b hash over texts, each framed by its length, so that no two lists of parts hash alike. Lone surrogates are let through."""
+    return blake2b(_framed(_texts(*parts)), digest_size=size).digest()
+
+
+def _texts(*parts: str) -> tuple[bytes, ...]:
+    return tuple(part.encode("utf-8", "surrogatepass") for part in parts)
+
+
+def _framed(parts: Sequence[bytes]) -> bytes:
+    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+
+
+def _time_prefix(id: str) -> bytes:
+    if len(id) == 36 and _UUID7.fullmatch(id):
+        return bytes.fromhex(id[:8] + id[9:13])
+    if len(id) == 26 and _ULID.fullmatch(id):
+        milliseconds = 0
+        for letter in id[:10].upper():
+            milliseconds = milliseconds << 5 | _CROCKFORD[letter]
+        return milliseconds.to_bytes(6, "big")
+    return b""
+
+
+_defaults: dict[type, tuple[tuple[str, str, object], ...]] = {}
+
+
+def _fields(event: Fact) -> list[tuple[str, object, object]]:
+    kind = type(event)
+    if kind not in _defaults:
+        _defaults[kind] = tuple((f.name, f.encode_name, _default(f)) for f in msgspec.structs.fields(kind))
+    return [(wire, getattr(event, name), default) for name, wire, default in _defaults[kind]]
+
+
+def _default(field: msgspec.structs.FieldInfo) -> object:
+    return field.default_factory() if callable(field.default_factory) else field.default
