@@ -1,0 +1,173 @@
+"""The codec: from a claim's records to routed envelopes. Whatever a record holds, it becomes an order or a dead letter, never an exception."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from stream.core.app import App
+from stream.core.catalog import Catalog
+from stream.core.changes import Changes, DeadLetter
+from stream.core.entity import Envelope, Trace
+from stream.core.envelope import instant, read, write_headers
+from stream.core.errors import MalformedError
+from stream.core.event import Fact, key_of, wire_type
+from stream.core.identity import content_of, digest, identity_of, natural_identity
+from stream.core.order import Claim, Decoded, Deliver, Stored
+from stream.core.outcome import Reason, Verdict
+from stream.core.record import Record, TopicPartition
+from stream.core.route import Routes
+from stream.core.text import unsafe_text
+from stream.core.topic import Topic
+from stream.core.trace import Sampling, parse_traceparent, span_id
+
+__all__ = ["Codec", "record_of", "write_headers"]
+
+_CORRELATION = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+_AHEAD = timedelta(minutes=5)
+_encoder = msgspec.json.Encoder(order="sorted")
+
+
+class Codec:
+    """The `Decode` of one App and consumer group. `limit` is in bytes of value; `horizon` how far behind stream time an identity is known."""
+
+    def __init__(
+        self, app: App, group: str, *, sample: Sampling, horizon: timedelta, limit: int = 1_000_000, continue_limit: timedelta = _AHEAD
+    ) -> None:
+        self._group, self._limit, self._sample, self._horizon = group, limit, sample, horizon
+        self._continue_ms = continue_limit // timedelta(milliseconds=1)
+        self._routes, self._catalog = Routes(app), Catalog(app.classes, limit)
+        self._topics = {topic.name: topic for topic in app.topics}
+
+    def __call__(self, claim: Claim) -> Decoded:
+        decoded = Decoded(list(claim.orders), Changes())
+        clock = int(claim.clock.timestamp() * 1000)
+        oldest: dict[TopicPartition, datetime | None] = {}
+        for record in claim.records:
+            place = record.place
+            if place not in oldest:
+                oldest[place] = self._oldest(claim, place)
+            self._take(decoded, claim, record, clock, oldest[place])
+        for stored in claim.stored:
+            self._take_back(decoded, claim, stored)
+        return decoded
+
+    def revive(self, record: Record) -> Envelope:
+        """A stored record again: no age checks, a new trace linked to its producer's, no refs. Raises `MalformedError`."""
+        return self._open(record, None, "line")
+
+    def _take(self, decoded: Decoded, claim: Claim, record: Record, clock: int, oldest: datetime | None) -> None:
+        place = record.place
+        decoded.changes.count(place, "records")
+        try:
+            envelope = self._open(record, clock, claim.door)
+            _check_age(envelope.time, oldest, claim.now + _AHEAD)
+        except MalformedError as error:
+            self._refuse(decoded.changes, place, record, error)
+        else:
+            if self._route(decoded.changes, place, envelope):
+                decoded.orders.append(Deliver(envelope, place))
+
+    def _take_back(self, decoded: Decoded, claim: Claim, stored: Stored) -> None:
+        try:
+            envelope = self._open(stored.record, None, claim.door)
+            _check_age(envelope.time, None, claim.now + _AHEAD)
+        except MalformedError as error:
+            self._refuse(decoded.changes, claim.door, stored.record, error)
+            return
+        if stored.admitted and stored.ref is not None:
+            envelope.refs = (stored.ref,)
+            decoded.orders.append(Deliver(envelope, admitted=True))
+        elif self._route(decoded.changes, claim.door, envelope):
+            decoded.orders.append(Deliver(envelope, admitted=stored.admitted))
+
+    def _route(self, changes: Changes, where: TopicPartition | str, envelope: Envelope) -> bool:
+        try:
+            envelope.refs = self._routes.route(envelope.event)
+        except Exception as error:  # the author's routing function: pure code fails as a value
+            changes.count(where, Verdict.DEAD)
+            changes.dead.append(_letter(envelope.record, Reason.ROUTE_FAILED, f"{type(error).__name__}: {error}", envelope))
+            return False
+        return True
+
+    def _refuse(self, changes: Changes, where: TopicPartition | str, record: Record, error: MalformedError) -> None:
+        topic = self._topics.get(record.topic, Topic(record.topic))
+        skips = (error.reason == Reason.UNKNOWN_TYPE and topic.unknown == "skip") or (error.reason == Reason.NO_DATA and topic.no_data == "skip")
+        changes.count(where, Verdict.SKIPPED if skips else Verdict.DEAD)
+        if not skips:
+            changes.dead.append(_letter(record, Reason(error.reason), error.detail))
+
+    def _open(self, record: Record, clock: int | None, door: str) -> Envelope:
+        value = record.value
+        if value is None:
+            raise MalformedError(Reason.NO_DATA, "a null value")
+        if len(value) > self._limit or len(record.key or b"") > self._limit:
+            raise MalformedError(Reason.TOO_LARGE, f"{len(value)} bytes, the limit is {self._limit}")
+        found, data = read(record, value, self._topics.get(record.topic) or Topic(record.topic), self._limit)
+        cls = self._catalog.find(found["type"])
+        if cls is None:
+            raise MalformedError(Reason.UNKNOWN_TYPE, found["type"])
+        event = self._catalog.decode(cls, data)
+        natural, subject = cls.__natural_key__, found.get("subject", "")
+        identity = natural_identity(found["type"], [getattr(event, n) for n in natural]) if natural else identity_of(found["source"], found["id"])
+        correlation = found.get("correlationid", "")
+        return Envelope(
+            event=event,
+            id=found["id"],
+            source=found["source"],
+            type=found["type"],
+            time=instant(found.get("time"), record.timestamp),
+            subject=subject,
+            correlation_id=correlation if _CORRELATION.fullmatch(correlation) else identity.hex(),
+            causation_id=found.get("causationid", ""),
+            actor=found.get("actor") or None,
+            identity=identity,
+            content=content_of(found["type"], subject, event),
+            trace=self._trace(record, found.get("hop") or found.get("traceparent", ""), identity, clock, door),
+            record=record,
+        )
+
+    def _trace(self, record: Record, parent: str, identity: bytes, clock: int | None, door: str) -> Trace:
+        """Same trace for what is fresh off the log; else a new one, with a link. `clock` (ms) is None for what comes back from storage."""
+        place = (record.topic, str(record.partition), str(record.offset))
+        own = span_id("process", self._group, *(place if clock is not None else (*place, identity.hex(), door)))
+        context = parse_traceparent(parent)
+        link = context and context[:2]
+        if context and clock is not None and clock - record.timestamp < self._continue_ms:
+            return Trace(context[0], own, context[1], context[2], link)
+        trace_id = digest("trace", identity.hex(), door).hex()
+        return Trace(trace_id, own, "", self._sample(trace_id), link)
+
+    def _oldest(self, claim: Claim, place: TopicPartition) -> datetime | None:
+        """What is not after this may have been forgotten by the inbox. Stream time is the claim's: the batch's own records do not move it."""
+        stream_time, floor = claim.stream_times.get(place), claim.floors.get(place.topic)
+        edge = None if stream_time is None else stream_time - self._horizon - timedelta(microseconds=1)
+        return max((at for at in (edge, floor) if at is not None), default=None)
+
+
+def record_of(event: Fact, *, id: str, source: str, time: datetime, trace: Trace | None = None, attributes: Sequence[tuple[str, str]] = ()) -> Record:
+    """The record that says `event` in binary mode, not on any log yet. `attributes`: further ones, such as ("correlationid", "c1")."""
+    named = {"id": id, "source": source, "type": wire_type(type(event)), **dict(attributes)}
+    headers = tuple((name, text.encode()) for name, text in write_headers(named, time, trace))
+    kind = type(event)
+    key = key_of(event).encode() if kind.__key__ else None
+    return Record(kind.__topic__, -1, -1, int(time.timestamp() * 1000), key, _encoder.encode(event), headers)
+
+
+def _check_age(time: datetime, oldest: datetime | None, newest: datetime) -> None:
+    if oldest is not None and time <= oldest:
+        raise MalformedError(Reason.TOO_OLD, f"{time.isoformat()} is not after {oldest.isoformat()}")
+    if time > newest:
+        raise MalformedError(Reason.TOO_NEW, f"{time.isoformat()} is after {newest.isoformat()}")
+
+
+def _letter(record: Record, reason: Reason, error: str, envelope: Envelope | None = None) -> DeadLetter:
+    """A letter's text must be storable whatever the author or the bytes put into it; the record keeps its own bytes."""
+    text = error if not unsafe_text(error) else ascii(error)
+    if envelope is None:
+        return DeadLetter(record, reason, text[:2000])
+    e = envelope
+    return DeadLetter(record, reason, text[:2000], e.id, e.type, e.correlation_id, e.trace.trace_id)

@@ -1,0 +1,85 @@
+"""What text and JSON may hold here: PostgreSQL keeps no NUL, UTF-8 no lone surrogate, a bigint no more than 64 bits, a parser no deep nest."""
+
+from __future__ import annotations
+
+import re
+
+from stream.core.errors import MalformedError
+from stream.core.outcome import Reason
+
+MAX_DEPTH = 128
+_MAX_INTEGER, _MIN_INTEGER = (1 << 64) - 1, -(1 << 63)
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_LONG_NUMBER = re.compile(rb"[0-9]{19}|[0-9][eE]")
+_NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def unsafe_text(value: bytes | str) -> str:
+    """Why this text cannot be stored, or "" when it can."""
+    try:
+        text = value.decode() if isinstance(value, bytes) else value
+        if not text.isascii():
+            text.encode()
+    except UnicodeError:
+        return "not UTF-8, or a lone surrogate"
+    return "a NUL character" if "\0" in text else ""
+
+
+def check_storable(payload: bytes, limit: int) -> None:
+    """Raises `MalformedError` (too_large, unsafe_text) for encoded JSON that must not be stored or sent. `limit` is in bytes."""
+    if len(payload) > limit:
+        raise MalformedError(Reason.TOO_LARGE, f"{len(payload)} bytes, the limit is {limit}")
+    if b"\\u" in payload:
+        _check_escapes(payload)
+
+
+def check_json(payload: bytes, limit: int) -> None:
+    """What msgspec lets through or chokes on; raises `MalformedError`. Good input is only scanned, never parsed a second time."""
+    check_storable(payload, limit)
+    if b"\0" in payload:
+        raise MalformedError(Reason.UNSAFE_TEXT, "a NUL character")
+    if not payload.isascii():
+        try:
+            payload.decode()
+        except UnicodeDecodeError as error:
+            raise MalformedError(Reason.UNDECODABLE, f"not UTF-8 at byte {error.start}") from error
+    if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
+        _check_depth(payload)
+    if _LONG_NUMBER.search(payload):
+        _check_numbers(payload)
+
+
+def _check_escapes(payload: bytes) -> None:
+    """Walks the escapes: NUL, and a high surrogate not followed at once by a low one (or a low one alone)."""
+    high_ends = -1
+    for found in _ESCAPE.finditer(payload):
+        code = int(found[1], 16) if found[1] else -1
+        low = 0xDC00 <= code < 0xE000
+        if code == 0:
+            raise MalformedError(Reason.UNSAFE_TEXT, "a NUL character")
+        if low != (high_ends == found.start()) or (high_ends >= 0 and not low):
+            raise MalformedError(Reason.UNSAFE_TEXT, "a lone surrogate")
+        high_ends = found.end() if 0xD800 <= code < 0xDC00 else -1
+    if high_ends >= 0:
+        raise MalformedError(Reason.UNSAFE_TEXT, "a lone surrogate")
+
+
+def _check_depth(payload: bytes) -> None:
+    depth = 0
+    for found in _BRACKET.finditer(_STRING.sub(b"", payload)):
+        depth += 1 if found[0] in b"[{" else -1
+        if depth > MAX_DEPTH:
+            raise MalformedError(Reason.TOO_DEEP, f"nested deeper than {MAX_DEPTH}")
+
+
+def _check_numbers(payload: bytes) -> None:
+    for found in _NUMBER.finditer(_STRING.sub(b'""', payload)):
+        digits = found[0]
+        if digits.lstrip(b"-").isdigit():
+            # The length first: Python refuses, and is slow, to read thousands of digits.
+            if len(digits) > 20 or not _MIN_INTEGER <= int(digits) <= _MAX_INTEGER:
+                raise MalformedError(Reason.UNSAFE_NUMBER, "an integer beyond 64 bits")
+        elif float(digits) in (float("inf"), float("-inf")):
+            raise MalformedError(Reason.UNSAFE_NUMBER, "a number beyond a double")
