@@ -1,0 +1,170 @@
+"""A ticket at the service desk: from New to Closed, whose turn it is in each state, and when somebody is told that it rests too long."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from schemas.customers import CustomerTold
+from schemas.tickets import (
+    Priority,
+    TicketAnswered,
+    TicketAsked,
+    TicketBlocked,
+    TicketClosed,
+    TicketEvent,
+    TicketFreed,
+    TicketOpened,
+    TicketReopened,
+    TicketResolved,
+    TicketStarted,
+    TicketTriaged,
+)
+from stream import Cause, Data, Machine, Owner, Sla, State, any_of, hours, minutes, opens
+
+DESK, LEAD, CUSTOMER, RESOLVER = Owner("service desk"), Owner("desk lead"), Owner("customer"), Owner("resolver group")
+
+
+class Ticket(Data):
+    """What the desk knows of a ticket. `handovers` counts changes of the person working on it."""
+
+    ticket_id: str
+    title: str = ""
+    priority: Priority = 3
+    group: str = ""
+    assignee: str = ""
+    blocked_by: str = ""
+    cause: str = ""
+    handovers: int = 0
+    reopened: int = 0
+    opened_by: str | None = None
+
+
+def response_target(t: Ticket) -> timedelta:
+    """How long a ticket may stay untouched in New, by priority."""
+    return {1: minutes(15), 2: hours(1), 3: hours(4), 4: hours(8)}[t.priority]
+
+
+def open_ticket(e: TicketOpened, cause: Cause) -> Ticket:
+    """The usual birth."""
+    return Ticket(ticket_id=e.ticket_id, title=e.title, priority=e.priority, opened_by=cause.actor)
+
+
+def open_triaged(e: TicketTriaged, cause: Cause) -> Ticket:
+    """Told by telephone and routed at once: the desk's log starts such tickets here."""
+    return Ticket(ticket_id=e.ticket_id, group=e.group, opened_by=cause.actor)
+
+
+def open_started(e: TicketStarted, cause: Cause) -> Ticket:
+    """Somebody began before anybody wrote it down."""
+    return Ticket(ticket_id=e.ticket_id, assignee=e.assignee, opened_by=cause.actor)
+
+
+def open_elsewhere(e: TicketAsked, cause: Cause) -> Ticket:
+    """Written down while it already waits for the customer."""
+    return Ticket(ticket_id=e.ticket_id, opened_by=cause.actor)
+
+
+def open_blocked(e: TicketBlocked, cause: Cause) -> Ticket:
+    """Written down while it already waits for somebody outside."""
+    return Ticket(ticket_id=e.ticket_id, blocked_by=e.by, opened_by=cause.actor)
+
+
+def open_resolved(e: TicketResolved, cause: Cause) -> Ticket:
+    """Solved on the telephone, written down afterwards."""
+    return Ticket(ticket_id=e.ticket_id, cause=e.cause, opened_by=cause.actor)
+
+
+def amend(t: Ticket, e: TicketOpened) -> None:
+    """Title and priority may be corrected while it is New."""
+    t.title = e.title or t.title
+    t.priority = e.priority
+
+
+def assign_group(t: Ticket, e: TicketTriaged) -> None:
+    """Whose queue it is in."""
+    t.group = e.group
+
+
+def assign_person(t: Ticket, e: TicketStarted) -> None:
+    """Who works on it; a change of hands is counted."""
+    t.handovers += t.assignee not in ("", e.assignee)
+    t.assignee = e.assignee
+
+
+def note_blocker(t: Ticket, e: TicketBlocked) -> None:
+    """Who holds it up."""
+    t.blocked_by = e.by
+
+
+def note_cause(t: Ticket, e: TicketResolved) -> None:
+    """What it was."""
+    t.cause = e.cause
+
+
+def count_reopening(t: Ticket, e: TicketReopened) -> None:
+    """It came back."""
+    t.reopened += 1
+
+
+def take_up_again(t: Ticket, e: TicketStarted) -> None:
+    """It came back, and somebody has it already."""
+    t.reopened += 1
+    assign_person(t, e)
+
+
+def has_cause(t: Ticket, e: TicketResolved) -> bool:
+    """Nothing is resolved without saying what it was."""
+    return bool(e.cause)
+
+
+def ask_customer(t: Ticket, e: TicketAsked) -> CustomerTold | None:
+    """Put the question; an unknown placeholder in it is an error of whoever wrote it, and parks the ticket."""
+    text = e.question.format(ticket_id=t.ticket_id, title=t.title)
+    return CustomerTold(ticket_id=t.ticket_id, text=text) if text else None
+
+
+def say_resolved(t: Ticket, e: TicketResolved) -> CustomerTold:
+    """Good news."""
+    return CustomerTold(ticket_id=t.ticket_id, text=f"Solved: {e.cause}")
+
+
+new = State[Ticket]("New", owner=DESK, sla=Sla(response_target, escalate_to=LEAD))
+triaged = State[Ticket]("Triaged", owner=DESK)
+waiting = State[Ticket]("Waiting on customer", owner=CUSTOMER)
+working = State[Ticket]("In progress", owner=RESOLVER)
+blocked = State[Ticket]("Blocked", owner=LEAD)
+resolved = State[Ticket]("Resolved", owner=DESK)
+closed = State[Ticket]("Closed", final=True)
+
+ticket = Machine[Ticket](
+    "ticket",
+    data=Ticket,
+    events=(TicketEvent,),
+    transitions=(
+        # born: the usual way, then the five other states in which the desk's log writes a ticket down for the first time
+        opens(TicketOpened, to=new, then=open_ticket),
+        opens(TicketTriaged, to=triaged, then=open_triaged),
+        opens(TicketStarted, to=working, then=open_started),
+        opens(TicketAsked, to=waiting, then=open_elsewhere),
+        opens(TicketBlocked, to=blocked, then=open_blocked),
+        opens(TicketResolved, to=resolved, then=open_resolved),
+        # moves
+        any_of(new, blocked).on(TicketTriaged, to=triaged, then=assign_group),
+        any_of(new, triaged, waiting, blocked).on(TicketStarted, to=working, then=assign_person),
+        any_of(new, triaged, working, blocked).on(TicketAsked, to=waiting, emit=ask_customer),
+        waiting.on(TicketAnswered, to=working),
+        any_of(new, triaged, waiting, working).on(TicketBlocked, to=blocked, then=note_blocker),
+        blocked.on(TicketFreed, to=working),
+        any_of(new, triaged, waiting, working, blocked).on(TicketResolved, to=resolved, when=has_cause, then=note_cause, emit=say_resolved),
+        resolved.on(TicketReopened, to=working, then=count_reopening),
+        resolved.on(TicketStarted, to=working, then=take_up_again),
+        resolved.on(TicketClosed, to=closed),
+        # the desk repeats a state to change what it knows: the ticket stays, its clocks go on
+        new.on(TicketOpened, then=amend),
+        any_of(triaged, waiting, working).on(TicketTriaged, then=assign_group),
+        working.on(TicketStarted, then=assign_person),
+        waiting.on(TicketAsked, emit=ask_customer),
+        blocked.on(TicketBlocked, then=note_blocker),
+        resolved.on(TicketResolved, then=note_cause),
+    ),
+)
