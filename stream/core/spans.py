@@ -87,7 +87,7 @@ def batch_spans(claim: Claim, changes: Changes, began: int, ended: int, group: s
         else:
             _join(first, done)
         for message in done.messages:
-            yield _create(message, done, ended)
+            yield _create(message, began, ended)
     for letter in changes.dead:
         if letter.ref is None:
             yield _dead(letter, began, ended, group)
@@ -159,7 +159,7 @@ def _join(span: Span, done: Handled) -> None:
         span.error = done.error or str(done.reason)
 
 
-def _create(message: Message, done: Handled, at: int) -> Span:
+def _create(message: Message, began: int, ended: int) -> Span:
     attributes: Attributes = {
         "messaging.message.conversation_id": message.correlation_id,
         "messaging.message.id": message.id,
@@ -172,7 +172,16 @@ def _create(message: Message, done: Handled, at: int) -> Span:
     }
     trace = message.trace
     return Span(
-        trace.trace_id, trace.span_id, trace.parent_id, f"create {message.topic}", Kind.PRODUCER, at, at, _created_in(message.topic), attributes, []
+        trace.trace_id,
+        trace.span_id,
+        trace.parent_id,
+        f"create {message.topic}",
+        Kind.PRODUCER,
+        began,
+        ended,
+        _created_in(message.topic),
+        attributes,
+        [],
     )
 
 
