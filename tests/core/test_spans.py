@@ -1,0 +1,57 @@
+"""Spans of a batch: parents, links, and what an operator searches by."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from stream.adapters.memory_telemetry import MemoryTelemetry
+from stream.core.changes import Changes, DeadLetter, Handled, Message
+from stream.core.entity import Envelope, Trace
+from stream.core.event import Event
+from stream.core.order import Claim
+from stream.core.outcome import Outcome, Reason
+from stream.core.record import Record, Ref
+from stream.core.spans import Kind
+from stream.ports import Outgoing
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+REF = Ref("ticket", "T-1")
+RECORD = Record("tickets", 0, 7, 0, b"T-1", b"{}")
+
+
+class Opened(Event, topic="tickets", type="ticket.opened"):
+    title: str = ""
+
+
+def one_handled(sampled: bool = True) -> Changes:
+    trace = Trace("a" * 32, "b" * 16, "c" * 16, sampled, ("a" * 32, "c" * 16))
+    envelope = Envelope(Opened(), "e1", "/x", "ticket.opened", NOW, "T-1", "corr", "", None, b"", b"", trace, RECORD)
+    message = Message(REF, "out", b"k", b"{}", [], "m1", "told", 1, "corr", Trace("a" * 32, "d" * 16, "b" * 16, sampled))
+    return Changes(handled=[Handled(envelope, REF, Outcome.APPLIED, "", "new", "open", "", [message])])
+
+
+def test_one_hop_is_process_create_and_send_in_one_trace_with_one_correlation() -> None:
+    telemetry = MemoryTelemetry()
+    telemetry.processed(Claim("partitions", NOW, NOW, [RECORD]), one_handled(), 1, 2)
+    headers = [("traceparent", f"00-{'a' * 32}-{'d' * 16}-01".encode()), ("ce_correlationid", b"corr"), ("ce_emitter", b"ticket/T-1")]
+    telemetry.sent([Outgoing(1, "out", b"k", b"{}", headers)], 3, 4)
+    process, create, send = telemetry.spans
+    assert [s.name for s in telemetry.spans] == ["process tickets", "create out", "send out"]
+    assert [s.kind for s in telemetry.spans] == [Kind.CONSUMER, Kind.PRODUCER, Kind.CLIENT]
+    assert (create.parent_id, send.parent_id) == (process.span_id, create.span_id)
+    for span in telemetry.spans:
+        assert span.trace_id == "a" * 32
+        assert span.attributes["messaging.message.conversation_id"] == "corr"
+        assert (span.attributes["stream.entity.type"], span.attributes["stream.entity.id"]) == REF
+
+
+def test_an_unsampled_trace_leaves_no_span() -> None:
+    telemetry = MemoryTelemetry()
+    telemetry.processed(Claim("partitions", NOW, NOW, [RECORD]), one_handled(sampled=False), 1, 2)
+    assert telemetry.spans == []
+
+
+def test_a_record_nobody_could_read_is_a_failed_span_with_its_reason() -> None:
+    telemetry = MemoryTelemetry()
+    telemetry.processed(Claim("partitions", NOW, NOW, [RECORD]), Changes(dead=[DeadLetter(RECORD, Reason.TOO_DEEP, "deep")]), 1, 2)
+    assert (telemetry.spans[0].error, telemetry.spans[0].attributes["stream.deadletter.reason"]) == ("deep", "too_deep")
