@@ -37,7 +37,7 @@ class _Structured(msgspec.Struct):
     causationid: str | None = None
     actor: str | None = None
     traceparent: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()
     data_base64: str | None = None
 
 
@@ -123,7 +123,7 @@ def _unfold(mode: str, value: bytes, limit: int) -> tuple[_Attributes, bytes]:
     check_json(value, limit)
     try:
         event = _structured.decode(value)
-        data = base64.b64decode(event.data_base64, validate=True) if event.data_base64 is not None else bytes(event.data or b"")
+        data = base64.b64decode(event.data_base64, validate=True) if event.data_base64 is not None else bytes(event.data)
     except msgspec.ValidationError as error:
         raise MalformedError(Reason.MISSING_ATTRIBUTE, str(error)) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError, binascii.Error, ValueError) as error:
