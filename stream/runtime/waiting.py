@@ -1,0 +1,68 @@
+"""Waits that end when the program stops, and backoff that says a trouble once and its end once."""
+
+from __future__ import annotations
+
+import random
+
+import anyio
+import structlog
+
+
+class Stop:
+    """A flag that loops look at: those that hold Kafka I/O or a COMMIT are never cancelled, they stop at their next look."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    def __bool__(self) -> bool:
+        return self._event.is_set()
+
+    async def wait(self) -> None:
+        await self._event.wait()
+
+    async def pause(self, seconds: float) -> None:
+        """Wait `seconds`, or until the stop, whichever is first."""
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+
+
+class Bell:
+    """Wakes one waiting loop. Ringing with nobody there is remembered, ringing twice counts once."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def ring(self) -> None:
+        self._event.set()
+
+    async def wait(self, seconds: float) -> bool:
+        """True when it rang within `seconds`."""
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+        rang = self._event.is_set()
+        if rang:
+            self._event = anyio.Event()
+        return rang
+
+
+class Trouble:
+    """One thing that fails for a while: logged when it starts and when it is over, waited for longer and longer (0.1 s to 5 s) between."""
+
+    def __init__(self, what: str, stop: Stop) -> None:
+        self._what, self._stop, self._log = what, stop, structlog.get_logger("stream")
+        self.failures = 0
+
+    async def wait(self, error: BaseException) -> None:
+        if self.failures == 0:
+            self._log.warning("trouble", what=self._what, error=f"{type(error).__name__}: {error}")
+        self.failures += 1
+        # Jitter, so that lanes that failed together do not come back together.
+        await self._stop.pause(min(5.0, 0.1 * 2 ** min(self.failures, 6)) * random.uniform(0.5, 1.0))  # noqa: S311
+
+    def over(self) -> None:
+        if self.failures:
+            self._log.info("recovered", what=self._what, after=self.failures)
+        self.failures = 0
