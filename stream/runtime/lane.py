@@ -118,15 +118,16 @@ class Lane:
     async def _faulty(self, cut: Slice, error: UnstorableError) -> None:
         while not self._stop:
             try:
-                return await self._commit([cut], fault=str(error) or "refused by the database")
+                await self._commit([cut], fault=str(error) or "refused by the database")
+                return
             except UnavailableError as away:
                 await self._trouble.wait(away)
             except FencedError as fenced:
                 self._fenced([cut], fenced)
-                return None
+                return
             except UnstorableError as again:
                 self._halt(cut, again)
-                return None
+                return
 
     def _halt(self, cut: Slice, error: UnstorableError) -> None:
         if held := self._holdings.places.get(cut.place):
