@@ -1,0 +1,37 @@
+"""The words an author of handlers needs, and nothing else."""
+
+from stream.core.app import App
+from stream.core.clock import Owner, Sla, SlaBreached, SlaWithdrawn, WaitExpired, days, hours, minutes, seconds
+from stream.core.errors import DefinitionError, StreamError
+from stream.core.event import Command, Data, Event
+from stream.core.machine import Machine
+from stream.core.record import Ref
+from stream.core.row import Cause, State, about, any_of, anytime, opens
+from stream.core.topic import Topic
+
+__all__ = [
+    "App",
+    "Cause",
+    "Command",
+    "Data",
+    "DefinitionError",
+    "Event",
+    "Machine",
+    "Owner",
+    "Ref",
+    "Sla",
+    "SlaBreached",
+    "SlaWithdrawn",
+    "State",
+    "StreamError",
+    "Topic",
+    "WaitExpired",
+    "about",
+    "any_of",
+    "anytime",
+    "days",
+    "hours",
+    "minutes",
+    "opens",
+    "seconds",
+]

@@ -1,0 +1,117 @@
+"""An App: machines and topics under one name, checked together at import."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from stream.core.clock import OWN_EVENTS
+from stream.core.errors import DefinitionError
+from stream.core.event import Event, wire_type
+from stream.core.machine import AnyMachine
+from stream.core.row import Concerns
+from stream.core.topic import Topic
+
+
+@dataclass(frozen=True)
+class Feedmap:
+    """What must have been applied before a clock may be called late.
+
+    `levels[k]` are the consumed topics of level k; from 1 on this App itself emits into them, so they wait for unsent messages too.
+    `machines` gives each machine's level and the topics it takes. Edges inside a cycle of machines are ignored.
+    """
+
+    levels: tuple[frozenset[str], ...]
+    machines: Mapping[str, tuple[int, frozenset[str]]]
+
+
+@dataclass(frozen=True, eq=False)
+class App:
+    """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time."""
+
+    name: str
+    machines: Sequence[AnyMachine] = ()
+    topics: Sequence[Topic] = ()
+    alerts: str = "alerts"
+    horizon: timedelta = timedelta(days=14)
+    classes: tuple[type[Event], ...] = field(init=False, repr=False)
+    consumed: frozenset[str] = field(init=False)
+    emitted: frozenset[str] = field(init=False)
+    feeds: Feedmap = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        _check_names(self)
+        object.__setattr__(self, "classes", _classes(self))
+        object.__setattr__(self, "consumed", frozenset().union(*(_taken(m) for m in self.machines)))
+        object.__setattr__(self, "emitted", frozenset({self.alerts}).union(*(_said(m) for m in self.machines)))
+        if self.alerts in self.consumed:
+            raise DefinitionError(f"{self.name}: it takes its own alerts topic {self.alerts!r}")
+        object.__setattr__(self, "feeds", _feeds(self))
+
+    def topic(self, name: str) -> Topic:
+        """The topic as declared, or with every default."""
+        return next((topic for topic in self.topics if topic.name == name), Topic(name))
+
+
+def _check_names(app: App) -> None:
+    if not app.name or not app.alerts or app.horizon <= timedelta(0):
+        raise DefinitionError(f"App {app.name!r}: it needs a name, an alerts topic and a positive horizon")
+    for what, names in (("machines", [m.name for m in app.machines]), ("topics", [t.name for t in app.topics])):
+        if double := sorted({name for name in names if names.count(name) > 1}):
+            raise DefinitionError(f"{app.name}: two {what} are called {double[0]!r}")
+
+
+def _classes(app: App) -> tuple[type[Event], ...]:
+    """Whatever may be read: named by a row, of a family that is addressed, said into a topic, or the library's own."""
+    found = dict.fromkeys(OWN_EVENTS)
+    for machine in app.machines:
+        for address in machine.events:
+            found.update(dict.fromkeys(_family(address.event if isinstance(address, Concerns) else address)))
+        found.update(dict.fromkeys(sorted(machine.takes, key=wire_type)))
+        found.update(dict.fromkeys(kind for kind in machine.emits if issubclass(kind, Event)))
+    named: dict[str, type[Event]] = {}
+    for kind in found:
+        if kind.__fact_type__ and named.setdefault(wire_type(kind), kind) is not kind:
+            raise DefinitionError(f"{app.name}: {kind.__name__} and {named[wire_type(kind)].__name__} are both of type {wire_type(kind)!r}")
+    return tuple(named.values())
+
+
+def _family(kind: type[Event]) -> Iterator[type[Event]]:
+    yield kind
+    for member in kind.__subclasses__():
+        yield from _family(member)
+
+
+def _taken(machine: AnyMachine) -> frozenset[str]:
+    return frozenset(kind.__topic__ for kind in machine.takes if kind.__topic__)
+
+
+def _said(machine: AnyMachine) -> frozenset[str]:
+    return frozenset(kind.__topic__ for kind in machine.emits)
+
+
+def _feeds(app: App) -> Feedmap:
+    takes, says = {m.name: _taken(m) for m in app.machines}, {m.name: _said(m) for m in app.machines}
+    after = {name: {other for other in takes if says[name] & takes[other]} for name in takes}
+    for _ in takes:
+        after = {name: direct.union(*(after[other] for other in direct)) for name, direct in after.items()}
+    level = dict.fromkeys(takes, 0)
+    height = {topic: 0 for taken in takes.values() for topic in taken}
+    for _ in takes:
+        for name, taken in takes.items():
+            for other in takes:
+                if name not in after[other] or other in after[name]:
+                    continue
+                for topic in taken & says[other]:
+                    height[topic] = max(height[topic], level[other] + 1)
+            level[name] = max([level[name], *(height[topic] for topic in taken if not _within(topic, name, says, after))])
+    top = max(height.values(), default=0)
+    levels = tuple(frozenset(topic for topic, at in height.items() if at == k) for k in range(top + 1))
+    return Feedmap(levels, {name: (level[name], takes[name]) for name in takes})
+
+
+def _within(topic: str, name: str, says: Mapping[str, frozenset[str]], after: Mapping[str, set[str]]) -> bool:
+    """Whether everybody who emits into this topic stands in a cycle with this machine."""
+    emitters = [other for other in says if topic in says[other]]
+    return bool(emitters) and all(other in after[name] for other in emitters)

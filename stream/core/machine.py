@@ -1,0 +1,161 @@
+"""A machine: the table of what may happen to one kind of entity, checked at import and looked up by (state, event)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Generic, Literal, TypeVar, cast
+
+import msgspec
+
+from stream.core.clock import OWN_EVENTS, SlaBreached
+from stream.core.errors import DefinitionError
+from stream.core.event import Data, Event, Fact
+from stream.core.row import Address, Concerns, State, Transition
+
+D = TypeVar("D", bound=Data)
+Ids = Callable[[Any], str | Sequence[str]]
+
+
+@dataclass(frozen=True, eq=False)
+class Machine(Generic[D]):
+    """The first row whose guard holds wins. Raises `DefinitionError` for a table that cannot be meant.
+
+    `unborn`: what becomes of an event for an entity that does not exist and that no `opens` row takes; a deferred one is rejected after
+    `unborn_within` of business time. `events` says which entity an event is about.
+    """
+
+    name: str
+    data: type[D]
+    events: Sequence[Address]
+    transitions: Sequence[Transition[D]]
+    unborn: Literal["defer", "reject", "ignore"] = "defer"
+    unborn_within: timedelta = timedelta(days=1)
+    version: int = 1
+    states: tuple[State[D], ...] = field(init=False)
+    rows: dict[tuple[str, type[Event]], tuple[Transition[D], ...]] = field(init=False, repr=False)
+    settling: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
+    afters: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
+    by_name: dict[str, State[D]] = field(init=False, repr=False)
+    decoder: msgspec.json.Decoder[D] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        by_name = _states(self)
+        _set(self, "by_name", by_name)
+        _set(self, "states", tuple(by_name.values()))
+        try:
+            _set(self, "decoder", msgspec.json.Decoder(self.data))
+        except (TypeError, NameError) as error:
+            raise DefinitionError(f"{self.name}: {self.data.__name__} cannot be stored: {error}") from error
+        _set(self, "rows", _rows(self))
+        _set(self, "settling", _timed(self, lambda row: row.event is None and row.after is None))
+        _set(self, "afters", _timed(self, lambda row: row.after is not None))
+        _check_reach(self)
+        for kind in self.takes:
+            _check_event(self, kind)
+        for found in self.rows.values():
+            _check_order(self, found)
+
+    @property
+    def takes(self) -> frozenset[type[Event]]:
+        """The event classes that some row, or some state's `ignores` or `defers`, names."""
+        named = {row.event for row in self.transitions if row.event is not None}
+        return frozenset(named.union(*(s.ignores + s.defers for s in self.states)))
+
+    @property
+    def emits(self) -> tuple[type[Fact], ...]:
+        """What rows may say, in table order."""
+        return tuple(dict.fromkeys(kind for row in self.transitions for kind in row.says))
+
+    def ids_of(self, event: type[Event]) -> Ids | None:
+        """The function that says which entities an event of this class is about; the first fitting entry of `events` wins."""
+        for address in self.events:
+            if isinstance(address, Concerns):
+                if issubclass(event, address.event):
+                    return address.ids
+            elif issubclass(event, address):
+                return _field_reader(address.__key__)
+        return None
+
+
+AnyMachine = Machine[Any]
+
+
+def _field_reader(name: str) -> Ids:
+    return lambda event: cast("str", getattr(event, name))
+
+
+def _set(machine: AnyMachine, name: str, value: object) -> None:
+    object.__setattr__(machine, name, value)
+
+
+def _sources(row: Transition[D], states: Sequence[State[D]]) -> Sequence[State[D]]:
+    return row.sources if row.sources is not None else [s for s in states if not s.final]
+
+
+def _states(machine: Machine[D]) -> dict[str, State[D]]:
+    found: dict[str, State[D]] = {}
+    for row in machine.transitions:
+        for state in (*(row.sources or ()), *((row.to,) if row.to else ())):
+            if found.setdefault(state.name, state) is not state:
+                raise DefinitionError(f"{machine.name}: two states are called {state.name!r}")
+    if "" in found or not machine.name or "/" in machine.name:
+        raise DefinitionError(f"{machine.name!r}: a machine and each of its states need a name (a machine's without a slash)")
+    return found
+
+
+def _rows(machine: Machine[D]) -> dict[tuple[str, type[Event]], tuple[Transition[D], ...]]:
+    found: dict[tuple[str, type[Event]], list[Transition[D]]] = {}
+    for row in machine.transitions:
+        if row.event is not None:
+            for name in ("",) if row.opens else [s.name for s in _sources(row, machine.states)]:
+                found.setdefault((name, row.event), []).append(row)
+    return {key: tuple(rows) for key, rows in found.items()}
+
+
+def _timed(machine: Machine[D], wanted: Callable[[Transition[D]], bool]) -> dict[str, tuple[Transition[D], ...]]:
+    found: dict[str, list[Transition[D]]] = {}
+    for row in machine.transitions:
+        if wanted(row):
+            for state in _sources(row, machine.states):
+                found.setdefault(state.name, []).append(row)
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+def _check_reach(machine: Machine[D]) -> None:
+    """Every state is reached from a birth, and every one that is not final is left."""
+    reached = {row.to.name for row in machine.transitions if row.opens and row.to}
+    if not reached:
+        raise DefinitionError(f"{machine.name}: no opens() row brings one to life")
+    edges = [(s.name, row.to.name) for row in machine.transitions if not row.opens and row.to for s in _sources(row, machine.states)]
+    for _ in machine.states:
+        reached |= {end for start, end in edges if start in reached}
+    left = {start for start, end in edges if start != end}
+    for state in machine.states:
+        if state.name not in reached:
+            raise DefinitionError(f"{machine.name}: nothing leads to {state.name!r}")
+        if not state.final and state.name not in left:
+            raise DefinitionError(f"{machine.name}: {state.name!r} is neither final nor left")
+        if state.final and (state.name in left or state.sla):
+            raise DefinitionError(f"{machine.name}: {state.name!r} is final, yet left or under an SLA")
+
+
+def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
+    families = [a.event if isinstance(a, Concerns) else a for a in machine.events]
+    if not kind.__fact_type__ and kind not in families and any(row.event is kind for row in machine.transitions):
+        raise DefinitionError(f"{machine.name}: {kind.__name__} has no type=; a row names one event, not a family")
+    if kind not in OWN_EVENTS:
+        if machine.ids_of(kind) is None:
+            raise DefinitionError(f"{machine.name}: events= does not say which {machine.name} a {kind.__name__} is about")
+    elif kind is not SlaBreached:
+        raise DefinitionError(f"{machine.name}: no row can take a {kind.__name__}")
+    for address in machine.events:
+        if not isinstance(address, Concerns) and not address.__key__:
+            raise DefinitionError(f"{machine.name}: {address.__name__} has no key=; use about() to say which {machine.name} it is about")
+
+
+def _check_order(machine: AnyMachine, rows: Sequence[Transition[Any]]) -> None:
+    for row in rows[:-1]:
+        if row.when is None and row.matches is None and row.event is not None:
+            raise DefinitionError(f"{machine.name}: a row on {row.event.__name__} can never fire: one without a guard stands before it")

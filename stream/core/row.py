@@ -1,0 +1,232 @@
+"""Rows of a machine's table, and the words that make them: `opens`, `any_of`, `anytime`, `State.on`, `after`, `settles`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Generic, TypeAlias, TypeVar, get_args
+
+import msgspec
+
+from stream.core.clock import Owner, Sla, SlaBreached
+from stream.core.errors import DefinitionError
+from stream.core.event import Command, Data, Event, Fact, Says
+from stream.core.record import Ref
+
+D = TypeVar("D", bound=Data)
+E = TypeVar("E", bound=Event)
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """What brought us here. A handler takes it as its last argument, or not at all.
+
+    `time` and `since` (when the present state was entered) are business time; `state` is the one before this event, "" before birth.
+    """
+
+    id: str
+    source: str
+    time: datetime
+    actor: str | None
+    correlation_id: str
+    entity: Ref
+    state: str
+    since: datetime
+
+
+When: TypeAlias = Callable[[D, E], bool] | Callable[[D, E, Cause], bool]
+Then: TypeAlias = Callable[[D, E], None] | Callable[[D, E, Cause], None]
+Emit: TypeAlias = Callable[[D, E], Says] | Callable[[D, E, Cause], Says]
+Make: TypeAlias = Callable[[E], D] | Callable[[E, Cause], D]
+Tell: TypeAlias = Callable[[D], Says] | Callable[[D, Cause], Says]
+Within: TypeAlias = timedelta | Callable[[D], timedelta]
+
+
+@dataclass(frozen=True)
+class Trigger(Generic[E]):
+    """An event, narrowed: `working.breached` is the `SlaBreached` of that state only."""
+
+    event: type[E]
+    matches: Callable[[E], bool]
+
+
+@dataclass(frozen=True, eq=False)
+class Transition(Generic[D]):
+    """One row. `sources` None: every state that is not final. `to` None: stays, and clocks go on. `says`: what `emit` may return.
+
+    The functions are stored in their widest form, with the cause: (data, event, cause); `opens` makes data from (event, cause).
+    """
+
+    sources: tuple[State[D], ...] | None
+    event: type[Event] | None
+    to: State[D] | None
+    opens: bool = False
+    after: timedelta | Callable[[D], timedelta] | None = None
+    matches: Callable[[Any], bool] | None = None
+    when: Callable[..., bool] | None = None
+    then: Callable[..., Any] | None = None
+    emit: Callable[..., Says] | None = None
+    says: tuple[type[Fact], ...] = ()
+    names: tuple[str, str, str] = ("", "", "")
+
+
+@dataclass(frozen=True, eq=False)
+class From(Generic[D]):
+    """Some states, about to get rows. Made by `any_of` and `anytime`."""
+
+    sources: tuple[State[D], ...] | None
+
+    def on(
+        self,
+        event: type[E] | Trigger[E],
+        *,
+        to: State[D] | None = None,
+        when: When[D, E] | None = None,
+        then: Then[D, E] | None = None,
+        emit: Emit[D, E] | None = None,
+    ) -> Transition[D]:
+        """On `event`, if `when` holds: `then` changes the data, the entity moves `to` (omitted: stays), `emit` speaks, seeing the changed data."""
+        kind, matches = (event.event, event.matches) if isinstance(event, Trigger) else (event, None)
+        return Transition(
+            self.sources,
+            kind,
+            to,
+            matches=matches,
+            when=_widened(when, 3),
+            then=_widened(then, 3),
+            emit=_widened(emit, 3),
+            says=_says(emit),
+            names=(_name(when), _name(then), _name(emit)),
+        )
+
+    def after(self, within: Within[D], *, to: State[D], emit: Tell[D] | None = None) -> Transition[D]:
+        """Move by itself after resting that long, in business time. No SLA: nobody is late."""
+        if isinstance(within, timedelta) and within <= timedelta(0):
+            raise DefinitionError(f"after({within}): the duration must be positive")
+        return Transition(self.sources, None, to, after=within, emit=_told(emit), says=_says(emit), names=("", "", _name(emit)))
+
+    def settles(self, *, to: State[D], when: Callable[[D], bool], emit: Tell[D] | None = None) -> Transition[D]:
+        """Move as soon as what is known makes `when` true; looked at after each applied event, on the changed data."""
+        return Transition(self.sources, None, to, when=when, emit=_told(emit), says=_says(emit), names=(_name(when), "", _name(emit)))
+
+
+@dataclass(frozen=True, eq=False)
+class State(Generic[D]):
+    """What resting here means: whose turn it is, for how long, and which events are silently ignored or kept for later.
+
+    A deferred event is rejected when it has waited `defers_within` of business time.
+    """
+
+    name: str
+    owner: Owner | None = None
+    sla: Sla[D] | None = None
+    ignores: tuple[type[Event], ...] = ()
+    defers: tuple[type[Event], ...] = ()
+    defers_within: timedelta = timedelta(days=1)
+    final: bool = False
+
+    def on(
+        self,
+        event: type[E] | Trigger[E],
+        *,
+        to: State[D] | None = None,
+        when: When[D, E] | None = None,
+        then: Then[D, E] | None = None,
+        emit: Emit[D, E] | None = None,
+    ) -> Transition[D]:
+        """As `any_of(self).on(...)`."""
+        return any_of(self).on(event, to=to, when=when, then=then, emit=emit)
+
+    def after(self, within: Within[D], *, to: State[D], emit: Tell[D] | None = None) -> Transition[D]:
+        """As `any_of(self).after(...)`."""
+        return any_of(self).after(within, to=to, emit=emit)
+
+    def settles(self, *, to: State[D], when: Callable[[D], bool], emit: Tell[D] | None = None) -> Transition[D]:
+        """As `any_of(self).settles(...)`."""
+        return any_of(self).settles(to=to, when=when, emit=emit)
+
+    @property
+    def breached(self) -> Trigger[SlaBreached]:
+        """The breach of this state's own SLA, for a row that moves on it."""
+        return Trigger(SlaBreached, lambda e: e.clock == self.name)
+
+
+def any_of(*states: State[D]) -> From[D]:
+    """Rows that leave from any of these states."""
+    return From(states)
+
+
+def anytime(event: type[E] | Trigger[E], *, then: Then[D, E], emit: Emit[D, E] | None = None) -> Transition[D]:
+    """In every state that is not final, and without leaving it: corrections, replies."""
+    return From[D](None).on(event, then=then, emit=emit)
+
+
+def opens(
+    event: type[E], *, to: State[D], then: Make[E, D], when: Callable[[E], bool] | None = None, emit: Emit[D, E] | None = None
+) -> Transition[D]:
+    """The row that brings an entity to life: `then` makes its data."""
+    names = (_name(when), _name(then), _name(emit))
+    return Transition((), event, to, opens=True, when=when, then=_widened(then, 2), emit=_widened(emit, 3), says=_says(emit), names=names)
+
+
+@dataclass(frozen=True)
+class Concerns:
+    """Which entities an event is about. Made by `about`."""
+
+    event: type[Event]
+    ids: Callable[[Any], str | Sequence[str]]
+
+
+def about(event: type[E], ids: Callable[[E], str | Sequence[str]]) -> Concerns:
+    """Which entity, or entities, of this machine an event (or a family) is about."""
+    return Concerns(event, ids)
+
+
+Address: TypeAlias = type[Event] | Concerns
+"""A family alone: the field named by its `key=` is the entity's id."""
+
+
+def _name(fn: Callable[..., Any] | None) -> str:
+    return "" if fn is None else str(getattr(fn, "__name__", type(fn).__name__))
+
+
+def _widened(fn: Callable[..., Any] | None, count: int) -> Callable[..., Any] | None:
+    """Hand the cause over only to a function that asks for it; settled here once, at import."""
+    if fn is None:
+        return None
+    asked = len(inspect.signature(fn).parameters)
+    if asked == count:
+        return fn
+    if asked != count - 1:
+        raise DefinitionError(f"{_name(fn)} takes {asked} arguments; {count - 1} or {count} (with the cause) are on offer")
+    if count == 3:
+        return lambda data, event, cause: fn(data, event)
+    return lambda first, cause: fn(first)
+
+
+def _told(fn: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """A timed or settling row has no event of the author's: its emit takes (data) or (data, cause)."""
+    wide = _widened(fn, 2)
+    return None if wide is None else lambda data, event, cause: wide(data, cause)
+
+
+def _says(fn: Callable[..., Any] | None) -> tuple[type[Fact], ...]:
+    """Topics, diagrams and rights need to know what is said before it is said: the return annotation names it."""
+    if fn is None:
+        return ()
+    try:
+        found = _facts_in(inspect.signature(fn, eval_str=True).return_annotation)
+    except NameError as error:
+        raise DefinitionError(f"{_name(fn)}: its annotations name what is not there: {error}") from error
+    if not found:
+        raise DefinitionError(f"{_name(fn)}: name in its return annotation the events or commands it emits")
+    for kind in found:
+        if not (kind.__topic__ and kind.__key__ and kind.__fact_type__):
+            raise DefinitionError(f"{_name(fn)} emits {kind.__name__}, which has no topic=, no key= or no type=")
+    return tuple(found)
+
+
+def _facts_in(annotation: Any) -> list[type[Fact]]:
+    mine: list[type[Fact]] = [annotation] if isinstance(annotation, type) and issubclass(annotation, (Event, Command)) else []
+    return mine + [fact for part in get_args(annotation) for fact in _facts_in(part)]
