@@ -1,0 +1,1 @@
+"""Kafka behind the `Log` and `Publisher` ports, and what tames its client."""

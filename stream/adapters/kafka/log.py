@@ -1,0 +1,294 @@
+"""Reading topics as a member of a consumer group: one gate a partition, shut until its owner has sought.
+
+Theory of operation. aiokafka shows a new assignment to its readers before the listener hears of it, and would start where the group's offset
+or a reset policy says. So a partition delivers only through its *gate*: made shut (and the client's partition paused) in the listener's first
+line, opened by the first `seek`, thrown away when revoked. A fetch keeps the gate it began with and drops what arrives when another has taken
+its place. The position is the gate's own; after any error the client is sought back to it, so nothing the client lost on the way is lost.
+
+An empty fetch is a statement ("the log has no more"), on which clocks may fire. It is made only when the broker has answered for this partition
+during the wait and everything readable was delivered; a broker that is silent is an `UnavailableError` instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from time import monotonic
+
+import aiokafka
+from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import NoOffsetForPartitionError
+
+from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
+from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.kafka.tolerant import tame
+from stream.core.errors import ConfigurationError, FencedError, UnavailableError
+from stream.core.record import Record, TopicPartition
+from stream.ports import Assignment
+
+Fetched = Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]
+
+
+@dataclass(slots=True)
+class _Gate:
+    """What we know of one partition during one assignment. `silent`: seconds waited since its broker last answered."""
+
+    place: aiokafka.TopicPartition
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    position: int = -1
+    silent: float = 0.0
+
+
+class _Client(aiokafka.AIOKafkaConsumer):
+    """The consumer, and what it does not tell in public."""
+
+    def generation(self) -> int:
+        return self._coordinator.generation
+
+    def running(self) -> bool:
+        return not (self._fetcher._fetch_task.done() or self._coordinator._coordination_task.done())
+
+    def in_touch(self) -> bool:
+        return self._coordinator.coordinator_id is not None
+
+
+class _Listener(ConsumerRebalanceListener):
+    def __init__(self, log: KafkaLog) -> None:
+        self._log = log
+
+    def on_partitions_assigned(self, assigned: Collection[aiokafka.TopicPartition]) -> None:
+        self._log.take(assigned)
+
+    def on_partitions_revoked(self, revoked: Collection[aiokafka.TopicPartition]) -> None:
+        self._log.drop(revoked)
+
+
+class KafkaLog:
+    """A `Log` over one aiokafka consumer. Not to be started twice: when it is not `healthy`, stop it and make another."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        tame()
+        # The client writes whole requests at DEBUG, passwords included, and hundreds of lines in an outage.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        self._settings = settings
+        self._gates: dict[TopicPartition, _Gate] = {}
+        self._calls: dict[TopicPartition, asyncio.Task[Fetched]] = {}
+        self._mirroring: asyncio.Task[None] | None = None
+        self._consumer: _Client | None = None
+        self._assignment: Assignment | None = None
+        self._lost: float | None = None
+
+    async def start(self, topics: Collection[str], group: str, assignment: Assignment) -> None:
+        """Raises `ConfigurationError` when a topic is missing, `UnavailableError` when no broker answers; then make a new one."""
+        self._assignment = assignment
+        consumer = self._consumer = self._client(group)
+        try:
+            await bounded(consumer.start(), self._settings.start, "joining the log")
+            known = await bounded(consumer.topics(), self._settings.answer, "listing topics")
+            if missing := sorted(set(topics) - known):
+                raise ConfigurationError(
+                    f"topics not found on {self._settings.bootstrap}: {', '.join(missing)} - make them with `stream topics apply`"
+                )
+        except BaseException:
+            await ended(consumer.stop(), self._settings.stop)
+            raise
+        consumer.subscribe(sorted(topics), listener=_Listener(self))
+
+    def _client(self, group: str) -> _Client:
+        settings = self._settings
+        return _Client(
+            **settings.connection(),
+            group_id=group,
+            auto_offset_reset="none",
+            enable_auto_commit=False,
+            isolation_level="read_committed",
+            # One assignor only: with two, aiokafka joins once for each, first with the shorter list.
+            partition_assignment_strategy=(RoundRobinPartitionAssignor,),
+            session_timeout_ms=int(settings.session * 1000),
+            heartbeat_interval_ms=int(settings.heartbeat * 1000),
+            rebalance_timeout_ms=int(settings.rebalance * 1000),
+            # Liveness is our own watchdog: the client's idle clock stops for good after one failed fetch.
+            max_poll_interval_ms=86_400_000,
+            fetch_max_bytes=16 * 1024 * 1024,
+            max_partition_fetch_bytes=1024 * 1024,
+            fetch_max_wait_ms=100,
+            check_crcs=True,
+        )
+
+    # -- called by the client, in its own task; neither may wait
+
+    def take(self, assigned: Collection[aiokafka.TopicPartition]) -> None:
+        consumer, assignment = self._started()
+        consumer.pause(*assigned)
+        self.drop([gate.place for gate in self._gates.values()])
+        gates = self._gates = {TopicPartition(place.topic, place.partition): _Gate(place) for place in assigned}
+        assignment.assigned(tuple(gates), consumer.generation())
+
+    def drop(self, revoked: Collection[aiokafka.TopicPartition]) -> None:
+        gone = tuple(TopicPartition(place.topic, place.partition) for place in revoked)
+        for place in gone:
+            if (gate := self._gates.pop(place, None)) is not None:
+                gate.opened.set()
+        if gone:
+            self._started()[1].revoked(gone)
+
+    # -- the port
+
+    async def fetch(self, place: TopicPartition, *, limit: int, within: timedelta) -> Sequence[Record]:
+        """Also waits while the gate is shut. An empty answer takes up to one round of the client's long poll (0.1 s) beyond `within`."""
+        seconds, began = within.total_seconds(), monotonic()
+        gate = self._gates.get(place)
+        if gate is None:
+            await asyncio.sleep(seconds)
+            return ()
+        if not await _open(gate, seconds):
+            return ()
+        heard = self._heard(gate)
+        while self._gates.get(place) is gate:
+            at = monotonic()
+            records = await self._arrived(place, gate, limit, min(0.25, max(0.1, seconds)))
+            waited, answered = monotonic() - began, bool(records) or self._heard(gate) != heard
+            gate.silent = 0.0 if answered else gate.silent + monotonic() - at
+            if records or (answered and waited >= seconds and self._drained(gate)):
+                return records
+            if waited > max(self._settings.answer, seconds):
+                raise UnavailableError(f"no word from Kafka about {place.topic}/{place.partition} for {waited:.0f} s")
+        return ()
+
+    async def _arrived(self, place: TopicPartition, gate: _Gate, limit: int, seconds: float) -> Sequence[Record]:
+        consumer, _ = self._started()
+        call = self._calls.get(place)
+        if call is None:
+            call = self._calls[place] = begin(consumer.getmany(gate.place, timeout_ms=int(seconds * 1000), max_records=limit))
+        # During a rebalance the client forgets its own time-out.
+        await asyncio.wait({call}, timeout=seconds + 1)
+        if self._gates.get(place) is not gate or not call.done():
+            return ()
+        if self._calls.pop(place, None) is not call:
+            return ()
+        return await self._delivered(gate, call)
+
+    async def _delivered(self, gate: _Gate, call: asyncio.Task[Fetched]) -> Sequence[Record]:
+        consumer, _ = self._started()
+        try:
+            found = outcome(call, f"reading {gate.place.topic}/{gate.place.partition} at {gate.position}").get(gate.place, ())
+            position = await bounded(consumer.position(gate.place), self._settings.answer, "asking for the position")
+        except UnavailableError as error:
+            self._rewind(gate)
+            # Said once after an assignment, about an offset that our seek has made pointless.
+            if isinstance(error.__cause__, NoOffsetForPartitionError):
+                return ()
+            raise
+        if not self._current(gate):
+            return ()
+        gate.position = position
+        return [_record(r) for r in found]
+
+    def _current(self, gate: _Gate) -> bool:
+        return self._gates.get(TopicPartition(gate.place.topic, gate.place.partition)) is gate
+
+    def _rewind(self, gate: _Gate) -> None:
+        consumer, _ = self._started()
+        if self._current(gate) and gate.place in consumer.assignment():
+            consumer.seek(gate.place, gate.position)
+
+    async def seek(self, place: TopicPartition, offset: int) -> None:
+        """Opens the gate. Raises `FencedError` when the partition is not ours."""
+        gate = self._gate(place)
+        await self._settled(place)
+        if self._gate(place) is not gate:
+            raise FencedError((place,))
+        consumer, _ = self._started()
+        consumer.seek(gate.place, offset)
+        gate.position = offset
+        consumer.resume(gate.place)
+        gate.opened.set()
+
+    async def _settled(self, place: TopicPartition) -> None:
+        """A read begun before this seek may still take records from the client: they must be gone before the new position counts."""
+        call = self._calls.get(place)
+        if call is None:
+            return
+        done, _ = await asyncio.wait({call}, timeout=self._settings.answer)
+        if not done:
+            raise UnavailableError(f"the Kafka client still reads {place.topic}/{place.partition}")
+        self._calls.pop(place, None)
+
+    async def position(self, place: TopicPartition) -> int:
+        """Raises `FencedError` when the partition is not ours, or was not sought yet."""
+        gate = self._gate(place)
+        if not gate.opened.is_set():
+            raise FencedError((place,))
+        return gate.position
+
+    async def bounds(self, place: TopicPartition) -> tuple[int, int]:
+        consumer, _ = self._started()
+        there = aiokafka.TopicPartition(*place)
+        begins = await bounded(consumer.beginning_offsets([there]), self._settings.answer, "asking where the log begins")
+        ends = await bounded(consumer.end_offsets([there]), self._settings.answer, "asking where the log ends")
+        return begins[there], ends[there]
+
+    async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:
+        """Begins the commit and returns; while one is under way, and for partitions that are not ours, nothing is done."""
+        mine = {gate.place: offset for place, offset in offsets.items() if (gate := self._gates.get(place)) is not None}
+        if not mine or (self._mirroring is not None and not self._mirroring.done()):
+            return
+        self._mirroring = begin(self._started()[0].commit(mine))
+
+    def healthy(self) -> bool:
+        """False when a task of the client has died, or the group or a partition waited for was silent for `silence` seconds."""
+        consumer = self._consumer
+        if consumer is None or not consumer.running():
+            return False
+        self._lost = None if consumer.in_touch() else self._lost or monotonic()
+        if self._lost is not None and monotonic() - self._lost > self._settings.silence:
+            return False
+        return all(gate.silent < self._settings.silence for gate in self._gates.values())
+
+    async def stop(self) -> None:
+        """Leaves the group, if that can be done in time. Partitions are reported as revoked first."""
+        consumer = self._consumer
+        if consumer is None:
+            return
+        self.drop([gate.place for gate in self._gates.values()])
+        await ended(consumer.stop(), self._settings.stop)
+
+    # --
+
+    def _started(self) -> tuple[_Client, Assignment]:
+        if self._consumer is None or self._assignment is None:
+            raise UnavailableError("the log was not started")
+        return self._consumer, self._assignment
+
+    def _gate(self, place: TopicPartition) -> _Gate:
+        gate = self._gates.get(place)
+        if gate is None:
+            raise FencedError((place,))
+        return gate
+
+    def _heard(self, gate: _Gate) -> int | None:
+        consumer, _ = self._started()
+        return consumer.last_poll_timestamp(gate.place) if gate.place in consumer.assignment() else None
+
+    def _drained(self, gate: _Gate) -> bool:
+        consumer, _ = self._started()
+        if gate.place not in consumer.assignment():
+            return True
+        stable = consumer.last_stable_offset(gate.place)
+        return stable is None or gate.position >= stable
+
+
+async def _open(gate: _Gate, seconds: float) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await gate.opened.wait()
+    return gate.opened.is_set()
+
+
+def _record(r: aiokafka.ConsumerRecord) -> Record:
+    return Record(r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, r.headers)

@@ -1,0 +1,4 @@
+from cramjam import lz4 as lz4
+from cramjam import zstd as zstd
+
+class DecompressionError(Exception): ...
