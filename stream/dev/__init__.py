@@ -1,0 +1,1 @@
+"""A real Kafka, PostgreSQL and Jaeger for one machine, without containers."""
