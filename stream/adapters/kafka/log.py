@@ -12,7 +12,6 @@ during the wait and everything readable was delivered; a broker that is silent i
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from aiokafka.errors import NoOffsetForPartitionError
 
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.kafka.tolerant import tame
+from stream.adapters.kafka.tolerant import quieten, tame
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError
 from stream.core.record import Record, TopicPartition
 from stream.ports import Assignment
@@ -73,8 +72,7 @@ class KafkaLog:
 
     def __init__(self, settings: KafkaSettings) -> None:
         tame()
-        # The client writes whole requests at DEBUG, passwords included, and hundreds of lines in an outage.
-        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+        quieten()
         self._settings = settings
         self._gates: dict[TopicPartition, _Gate] = {}
         self._calls: dict[TopicPartition, asyncio.Task[Fetched]] = {}

@@ -8,6 +8,7 @@ Decompression in the client has no limit either (one MiB of zstd can become 31 G
 from __future__ import annotations
 
 import importlib
+import logging
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -164,6 +165,11 @@ def _capped(into: Callable[[bytes, bytearray], int], codec: str) -> Callable[[by
         return bytes(memoryview(room)[:size])
 
     return unpack
+
+
+def quieten() -> None:
+    """At DEBUG the client writes whole requests, passwords included, and in an outage hundreds of lines; what matters is raised to us."""
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 def tame() -> None:
