@@ -1,0 +1,182 @@
+"""One connection to PostgreSQL, made anew when it breaks, with a deadline on everything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+import asyncpg
+
+from stream.adapters.postgres.failures import DRIVER_ERRORS, classify
+from stream.adapters.postgres.statements import statements
+from stream.core.errors import StreamError, UnavailableError
+
+QUERIES = statements("stream.adapters.postgres")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PostgresSettings:
+    """Where the database is, and how long anything may take, in seconds.
+
+    `dsn` may name several hosts; the one that takes writes is used. `schema` belongs to one App and consumer group.
+    """
+
+    dsn: str = field(repr=False)
+    schema: str = "stream"
+    application: str = "stream"
+    password: str | None = field(default=None, repr=False)
+    connect: float = 5.0
+    statement: float = 5.0
+    lock: float = 2.0
+    idle: float = 10.0
+
+
+class Connection:
+    """A connection of its own for one lane, relay or ticker: never shared between tasks.
+
+    Raises only `StreamError`s for what the database does: see `failures`. `queries` are the named statements it knows.
+    """
+
+    def __init__(self, settings: PostgresSettings, queries: Mapping[str, str] = QUERIES) -> None:
+        self.settings = settings
+        self._queries = queries
+        self._link: asyncpg.Connection | None = None
+        self._work: Work | None = None
+
+    async def fetch(self, name: str, *args: object) -> list[asyncpg.Record]:
+        """The rows of a named statement."""
+        try:
+            return await (await self._linked()).fetch(self._queries[name], *args)
+        except DRIVER_ERRORS as error:
+            raise self._known(error) from None
+
+    async def execute(self, name: str, *args: object) -> int:
+        """How many rows a named statement touched."""
+        status = await self.script(self._queries[name], *args)
+        count = status.rpartition(" ")[2]
+        return int(count) if count.isdigit() else 0
+
+    async def script(self, text: str, *args: object) -> str:
+        """Several statements without arguments, or one with; the status of the last."""
+        try:
+            return await (await self._linked()).execute(text, *args)
+        except DRIVER_ERRORS as error:
+            raise self._known(error) from None
+
+    async def close(self) -> None:
+        link, self._link = self._link, None
+        if link is None or link.is_closed():
+            return
+        try:
+            await link.close(timeout=1.0)
+        except DRIVER_ERRORS:
+            link.terminate()
+
+    def discard(self) -> None:
+        """Throw the connection away as it is; the server rolls back what was open."""
+        link, self._link, self._work = self._link, None, None
+        if link is not None:
+            link.terminate()
+
+    @asynccontextmanager
+    async def transaction(self, begin: str = "begin") -> AsyncIterator[Work]:
+        """BEGIN, then COMMIT, or ROLLBACK when the body raises. An unknown COMMIT is asked for until it is known."""
+        await self._linked()
+        work = self._work = Work()
+        try:
+            await self.execute(begin)
+            yield work
+        except BaseException:
+            await self._roll_back()
+            raise
+        # COMMIT must not be cut short: nobody would know what became of it.
+        with anyio.CancelScope(shield=True):
+            await self._commit(work)
+
+    async def _commit(self, work: Work) -> None:
+        try:
+            await self.execute("commit")
+            self._work = None
+        except UnavailableError:
+            self.discard()
+            if not work.xid or await self._outcome(work.xid) != "committed":
+                raise
+        except BaseException:
+            self.discard()
+            raise
+
+    async def _outcome(self, xid: str) -> str:
+        """What became of a transaction whose COMMIT got no answer; waits for it, and for the database, up to a minute."""
+        ends = anyio.current_time() + 60
+        while anyio.current_time() < ends:
+            try:
+                status = (await self.fetch("outcome", xid))[0]["status"]
+            except UnavailableError:
+                status = "in progress"
+            if status != "in progress":
+                return str(status)
+            await anyio.sleep(0.1)
+        return "unknown"
+
+    async def _roll_back(self) -> None:
+        with anyio.CancelScope(shield=True):
+            try:
+                await self.execute("rollback")
+                self._work = None
+            except StreamError:
+                self.discard()
+            except BaseException:
+                self.discard()
+                raise
+
+    async def _linked(self) -> asyncpg.Connection:
+        if self._link is not None and not self._link.is_closed():
+            return self._link
+        # Inside a transaction a new connection would carry on without one, and commit half a batch.
+        if self._work is not None:
+            raise UnavailableError("the database closed the connection within a transaction")
+        self._link = None
+        try:
+            self._link = await self._connect()
+        except DRIVER_ERRORS as error:
+            raise self._known(error) from None
+        return self._link
+
+    async def _connect(self) -> asyncpg.Connection:
+        given = self.settings
+        return await asyncpg.connect(
+            given.dsn,
+            password=given.password,
+            timeout=given.connect,
+            # Longer than the server's own limit, so that its answer, with a SQLSTATE, comes first.
+            command_timeout=given.statement + 2,
+            target_session_attrs="read-write",
+            server_settings={
+                "application_name": given.application,
+                "search_path": f'"{given.schema}"',
+                "timezone": "UTC",
+                "statement_timeout": f"{given.statement}s",
+                "lock_timeout": f"{given.lock}s",
+                "idle_in_transaction_session_timeout": f"{given.idle}s",
+                "tcp_keepalives_idle": "30",
+                "tcp_user_timeout": "15000",
+                # Plans made while tables are empty would go on scanning them when they have grown.
+                "plan_cache_mode": "force_custom_plan",
+                "jit": "off",
+            },
+        )
+
+    def _known(self, error: BaseException) -> StreamError:
+        """Ours for theirs; a connection that may be half-way through something is thrown away."""
+        if not isinstance(error, asyncpg.PostgresError) and self._link is not None:
+            self._link.terminate()
+        return classify(error)
+
+
+@dataclass(slots=True)
+class Work:
+    """An open transaction: its id, once it is known, is what an unknown COMMIT is asked by."""
+
+    xid: str = ""
