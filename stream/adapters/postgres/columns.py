@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 from zlib import crc32
 
 import asyncpg
@@ -19,15 +19,16 @@ from stream.core.record import Header, Record, Ref
 SHARDS = 16
 """How many shares the outbox has: fixed by the schema, one row each in `outbox_position`."""
 
-T = TypeVar("T")
+Columns: TypeAlias = Sequence[Sequence[Any]]
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]]).decode
 _instants = msgspec.json.Decoder(dict[str, datetime]).decode
 _numbers = msgspec.json.Decoder(dict[str, int]).decode
 
 
-def columns(rows: Sequence[T], *of: Callable[[T], Any]) -> list[list[Any]]:
-    return [[get(row) for row in rows] for get in of]
+def transpose(rows: Sequence[tuple[Any, ...]]) -> Columns:
+    """Rows to columns; there must be at least one row."""
+    return list(zip(*rows, strict=True))
 
 
 def split(refs: Sequence[Ref]) -> tuple[list[str], list[str]]:
@@ -41,26 +42,30 @@ def shard_of(key: bytes) -> int:
 # -- entities ------------------------------------------------------------------------------------------------------------------------
 
 
-def entity_columns(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> list[list[Any]]:
+def entity_columns(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> Columns:
     """Sorted by ref, as locks are taken."""
     rows = [entities[ref] for ref in sorted(entities)]
-    return columns(
-        rows,
-        lambda e: e.ref.machine,
-        lambda e: e.ref.id,
-        lambda e: versions[e.ref],
-        lambda e: e.version,
-        lambda e: e.machine_version,
-        lambda e: e.state,
-        lambda e: e.data,
-        lambda e: e.since,
-        lambda e: e.time,
-        lambda e: e.n,
-        lambda e: e.last_id,
-        lambda e: e.chain,
-        lambda e: orjson.dumps(e.sequences) if e.sequences else None,
-        lambda e: orjson.dumps(e.fired) if e.fired else None,
-        lambda e: bool(e.timers) | bool(e.line) << 1,
+    return transpose(
+        [
+            (
+                e.ref.machine,
+                e.ref.id,
+                versions[e.ref],
+                e.version,
+                e.machine_version,
+                e.state,
+                e.data,
+                e.since,
+                e.time,
+                e.n,
+                e.last_id,
+                e.chain,
+                orjson.dumps(e.sequences) if e.sequences else None,
+                orjson.dumps(e.fired) if e.fired else None,
+                bool(e.timers) | bool(e.line) << 1,
+            )
+            for e in rows
+        ]
     )
 
 
@@ -68,27 +73,32 @@ def entity_of(row: asyncpg.Record) -> Entity:
     ref = Ref(row[0], row[1])
     sequences = _numbers(row[11]) if row[11] is not None else {}
     fired = _instants(row[12]) if row[12] is not None else {}
-    return Entity(ref, *(row[i] for i in range(2, 11)), sequences, fired)
+    _, _, version, machine_version, state, data, since, time, n, last_id, chain, *_ = row
+    return Entity(ref, version, machine_version, state, data, since, time, n, last_id, chain, sequences, fired)
 
 
-def timer_columns(timers: Sequence[Timer]) -> list[list[Any]]:
-    return columns(timers, lambda t: t.ref.machine, lambda t: t.ref.id, lambda t: t.name, lambda t: t.due)
+def timer_columns(timers: Sequence[Timer]) -> Columns:
+    return transpose([(*t.ref, t.name, t.due) for t in timers])
 
 
 # -- records in storage --------------------------------------------------------------------------------------------------------------
 
 
-def record_columns(records: Sequence[Record]) -> list[list[Any]]:
+def record_columns(records: Sequence[Record]) -> Columns:
     """Seven columns: topic, partition, offset, timestamp, key, value, headers."""
-    return columns(
-        records,
-        lambda r: r.topic,
-        lambda r: r.partition,
-        lambda r: r.offset,
-        lambda r: r.timestamp,
-        lambda r: r.key,
-        lambda r: r.value,
-        lambda r: pack_headers(r.headers),
+    return transpose(
+        [
+            (
+                r.topic,
+                r.partition,
+                r.offset,
+                r.timestamp,
+                r.key,
+                r.value,
+                pack_headers(r.headers),
+            )
+            for r in records
+        ]
     )
 
 
@@ -106,33 +116,41 @@ def record_of(row: asyncpg.Record) -> Record:
     return Record(row["topic"], row["partition"], row["offset"], row["timestamp"], row["key"], row["value"], headers)
 
 
-def line_columns(lines: Sequence[Waiting]) -> list[list[Any]]:
-    own = columns(
-        lines,
-        lambda w: w.ref.machine,
-        lambda w: w.ref.id,
-        lambda w: w.outcome.value,
-        lambda w: str(w.reason),
-        lambda w: w.event_id,
-        lambda w: w.event_type,
-        lambda w: w.correlation_id,
-        lambda w: w.since,
-        lambda w: w.until,
-        lambda w: w.attempts,
-        lambda w: clean(w.error),
+def line_columns(lines: Sequence[Waiting]) -> Columns:
+    own = transpose(
+        [
+            (
+                w.ref.machine,
+                w.ref.id,
+                w.outcome.value,
+                str(w.reason),
+                w.event_id,
+                w.event_type,
+                w.correlation_id,
+                w.since,
+                w.until,
+                w.attempts,
+                clean(w.error),
+            )
+            for w in lines
+        ]
     )
-    return own + record_columns([w.record for w in lines])
+    return [*own, *record_columns([w.record for w in lines])]
 
 
-def retried_columns(lines: Sequence[Waiting]) -> list[list[Any]]:
-    return columns(
-        lines,
-        lambda w: w.id,
-        lambda w: w.outcome.value,
-        lambda w: str(w.reason),
-        lambda w: w.until,
-        lambda w: w.attempts,
-        lambda w: clean(w.error),
+def retried_columns(lines: Sequence[Waiting]) -> Columns:
+    return transpose(
+        [
+            (
+                w.id,
+                w.outcome.value,
+                str(w.reason),
+                w.until,
+                w.attempts,
+                clean(w.error),
+            )
+            for w in lines
+        ]
     )
 
 
@@ -156,45 +174,53 @@ def waiting_of(row: asyncpg.Record) -> Waiting:
 # -- append-only rows ----------------------------------------------------------------------------------------------------------------
 
 
-def history_columns(rows: Sequence[History]) -> list[list[Any]]:
+def history_columns(rows: Sequence[History]) -> Columns:
     """All but the two ids."""
-    return columns(
-        rows,
-        lambda h: h.ref.machine,
-        lambda h: h.ref.id,
-        lambda h: h.n,
-        lambda h: h.outcome.value,
-        lambda h: h.reason,
-        lambda h: h.event_id,
-        lambda h: h.event_type,
-        lambda h: h.source,
-        lambda h: h.actor,
-        lambda h: h.from_state,
-        lambda h: h.to_state,
-        lambda h: h.time,
-        lambda h: h.at,
-        lambda h: h.correlation_id,
-        lambda h: h.causation_id,
-        lambda h: h.trace_id,
-        lambda h: h.door,
-        lambda h: clean(h.error),
-        lambda h: h.hash,
+    return transpose(
+        [
+            (
+                h.ref.machine,
+                h.ref.id,
+                h.n,
+                h.outcome.value,
+                h.reason,
+                h.event_id,
+                h.event_type,
+                h.source,
+                h.actor,
+                h.from_state,
+                h.to_state,
+                h.time,
+                h.at,
+                h.correlation_id,
+                h.causation_id,
+                h.trace_id,
+                h.door,
+                clean(h.error),
+                h.hash,
+            )
+            for h in rows
+        ]
     )
 
 
-def message_columns(rows: Sequence[Message]) -> list[list[Any]]:
-    return columns(
-        rows,
-        lambda m: shard_of(m.key),
-        lambda m: m.topic,
-        lambda m: m.key,
-        lambda m: m.value,
-        lambda m: orjson.dumps(m.headers),
-        lambda m: m.emitter.machine,
-        lambda m: m.emitter.id,
-        lambda m: m.id,
-        lambda m: m.type,
-        lambda m: m.correlation_id,
+def message_columns(rows: Sequence[Message]) -> Columns:
+    return transpose(
+        [
+            (
+                shard_of(m.key),
+                m.topic,
+                m.key,
+                m.value,
+                orjson.dumps(m.headers),
+                m.emitter.machine,
+                m.emitter.id,
+                m.id,
+                m.type,
+                m.correlation_id,
+            )
+            for m in rows
+        ]
     )
 
 
@@ -202,21 +228,25 @@ def message_headers(packed: bytes) -> list[tuple[str, bytes]]:
     return [(key, value.encode()) for key, value in orjson.loads(packed)]
 
 
-def letter_columns(rows: Sequence[DeadLetter]) -> list[list[Any]]:
+def letter_columns(rows: Sequence[DeadLetter]) -> Columns:
     """What a refused record says of itself is anybody's text: it is cleaned; its bytes stay as they were."""
-    own = columns(
-        rows,
-        lambda d: str(d.reason),
-        lambda d: clean(d.error),
-        lambda d: clean(d.event_id),
-        lambda d: clean(d.event_type),
-        lambda d: clean(d.correlation_id),
-        lambda d: clean(d.trace_id),
-        lambda d: d.ref.machine if d.ref else None,
-        lambda d: d.ref.id if d.ref else None,
-        lambda d: d.admitted,
+    own = transpose(
+        [
+            (
+                str(d.reason),
+                clean(d.error),
+                clean(d.event_id),
+                clean(d.event_type),
+                clean(d.correlation_id),
+                clean(d.trace_id),
+                d.ref.machine if d.ref else None,
+                d.ref.id if d.ref else None,
+                d.admitted,
+            )
+            for d in rows
+        ]
     )
-    return own + record_columns([d.record for d in rows])
+    return [*own, *record_columns([d.record for d in rows])]
 
 
 def clean(text: str) -> str:

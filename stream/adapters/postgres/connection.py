@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -14,6 +14,9 @@ from stream.adapters.postgres.statements import statements
 from stream.core.errors import StreamError, UnavailableError
 
 QUERIES = statements("stream.adapters.postgres")
+
+# For 500 keys in a table of 30,000 the planner would scan and hash the table: 31 ms instead of 6 (measured), and the more the larger it grows.
+_KEYED = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +39,14 @@ class PostgresSettings:
 class Connection:
     """A connection of its own for one lane, relay or ticker: never shared between tasks.
 
-    Raises only `StreamError`s for what the database does: see `failures`. `queries` are the named statements it knows.
+    Raises only `StreamError`s for what the database does: see `failures`. `queries` are the named statements it knows. `keyed`: all of them
+    look rows up by keys, so each plan is a loop over an index.
     """
 
-    def __init__(self, settings: PostgresSettings, queries: Mapping[str, str] = QUERIES) -> None:
+    def __init__(self, settings: PostgresSettings, queries: Mapping[str, str] = QUERIES, *, keyed: bool = False) -> None:
         self.settings = settings
         self._queries = queries
+        self._planner = _KEYED if keyed else {}
         self._link: asyncpg.Connection | None = None
         self._work: Work | None = None
 
@@ -81,7 +86,7 @@ class Connection:
             link.terminate()
 
     @asynccontextmanager
-    async def transaction(self, begin: str = "begin") -> AsyncIterator[Work]:
+    async def transaction(self, begin: str = "begin") -> AsyncGenerator[Work]:
         """BEGIN, then COMMIT, or ROLLBACK when the body raises. An unknown COMMIT is asked for until it is known."""
         await self._linked()
         work = self._work = Work()
@@ -165,6 +170,7 @@ class Connection:
                 # Plans made while tables are empty would go on scanning them when they have grown.
                 "plan_cache_mode": "force_custom_plan",
                 "jit": "off",
+                **self._planner,
             },
         )
 

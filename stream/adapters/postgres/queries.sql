@@ -18,6 +18,10 @@ select stream_now() as now, clock_timestamp() as clock, pg_current_xact_id()::te
 -- The movable clock alone: gives no transaction an id.
 select stream_now() as now;
 
+-- name: times
+-- Both clocks.
+select stream_now() as now, clock_timestamp() as clock;
+
 -- name: outcome
 -- What became of a transaction: in progress, committed, aborted, or null when it is too long ago.
 select pg_xact_status($1::text::xid8) as status;
@@ -344,7 +348,7 @@ select drop_outbox($1) as done;
 -- name: drop_history
 select drop_history($1, $2) as done;
 
--- name: clock_moved
+-- name: move_clock
 -- Sets how far the movable clock is ahead.
 update clock set ahead = $1;
 

@@ -9,7 +9,7 @@ only for the others.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
@@ -38,12 +38,12 @@ class PostgresStore:
     """One connection's view of the state: see `ports.Store`."""
 
     def __init__(self, settings: PostgresSettings) -> None:
-        self.connection = Connection(settings)
+        self.connection = Connection(settings, keyed=True)
         self._seen: set[Ref] = set()
         self._ids: list[int] = []
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[PostgresTransaction]:
+    async def transaction(self) -> AsyncGenerator[PostgresTransaction]:
         try:
             async with self.connection.transaction() as work:
                 tx = PostgresTransaction(self.connection, work, self._seen, self._ids)
@@ -68,8 +68,7 @@ class PostgresStore:
 
     async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
         if marks:
-            rows = sorted(marks)
-            places = col.columns(rows, lambda m: m[0].topic, lambda m: m[0].partition, lambda m: m[1], lambda m: m[2])
+            places = col.transpose([(*place, epoch, offset) for place, epoch, offset in sorted(marks)])
             await self.connection.execute("note_drained", *places, at)
 
     async def now(self) -> datetime:
@@ -215,8 +214,7 @@ class PostgresTransaction:
     async def _save_children(self, changes: Changes) -> None:
         run = self._connection.execute
         if changes.drop_timers:
-            rows = changes.drop_timers
-            await run("drop_timers", *col.columns(rows, lambda d: d[0].machine, lambda d: d[0].id, lambda d: d[1]))
+            await run("drop_timers", *col.transpose([(*ref, name) for ref, name in changes.drop_timers]))
         if changes.set_timers:
             latest = {(t.ref, t.name): t for t in changes.set_timers}
             await run("set_timers", *col.timer_columns(list(latest.values())))
@@ -247,8 +245,7 @@ class PostgresTransaction:
     async def _count_doors(self, changes: Changes) -> None:
         rows = [(door, name, n) for door, c in changes.counts.items() if isinstance(door, str) for name, n in c.items()]
         if rows:
-            rows.sort()
-            await self._connection.execute("count_doors", *col.columns(rows, lambda r: r[0], lambda r: r[1], lambda r: r[2]))
+            await self._connection.execute("count_doors", *col.transpose(sorted(rows)))
 
-    def _places(self) -> list[list[Any]]:
-        return col.columns(self._slices, lambda s: s.place.topic, lambda s: s.place.partition, lambda s: s.epoch, lambda s: s.start)
+    def _places(self) -> col.Columns:
+        return col.transpose([(*s.place, s.epoch, s.start) for s in self._slices])

@@ -1,0 +1,101 @@
+"""The relay's side of the outbox: a position between two snapshots, moved under a lease with an epoch.
+
+A number taken at INSERT is visible at COMMIT, and not in that order, so "everything after seq n" forgets whoever commits late. The position is a
+pair of snapshots instead: what `hi` sees and `lo` does not is sent in the order of `seq`; then `lo` becomes `hi`. Nothing is passed over, nothing
+is read twice, and an open transaction elsewhere delays its own rows only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from stream.adapters.postgres.columns import message_headers
+from stream.adapters.postgres.connection import Connection, PostgresSettings
+from stream.core.errors import FencedError
+from stream.ports import Outgoing, Refusal, Round
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """Where a round ends: within the snapshots up to `seq`, or at `hi`, which then is finished."""
+
+    hi: str
+    seq: int
+    finished: bool
+
+
+class PostgresOutbox:
+    """See `ports.Outbox`. `owner` must be one process's own name: epochs are kept here, and a namesake's are taken over."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        self.connection = Connection(settings, keyed=True)
+        self._owner = ""
+        self._epochs: dict[int, int] = {}
+        self._passages: dict[int, _Passage] = {}
+
+    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+        self._owner = owner
+        known = sorted(self._epochs.items())
+        rows = await self.connection.fetch("lease_shards", owner, [s for s, _ in known], [e for _, e in known], ttl, most)
+        self._epochs = {row["shard"]: row["epoch"] for row in rows}
+        await self.connection.execute("release_shards", owner, sorted(self._epochs))
+        return sorted(self._epochs)
+
+    async def read(self, shard: int, limit: int) -> Round:
+        while True:
+            epoch = self._epoch(shard)
+            rows = await self.connection.fetch("read_shard", shard, epoch, self._owner, limit)
+            if not rows:
+                raise self._lost(shard)
+            found = [r for r in rows if r["seq"] is not None]
+            full = len(found) == limit
+            self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not full)
+            held = [r["seq"] for r in found if r["held"]]
+            if held:
+                await self.connection.execute("hold", held, ["behind"] * len(held), ["an earlier message of its key is held"] * len(held))
+            free = [Outgoing(r["seq"], r["topic"], r["key"], r["value"], message_headers(r["headers"])) for r in found if not r["held"]]
+            round = Round(shard, epoch, free, full)
+            if free or not found:
+                return round
+            await self.advance(round, ())
+
+    async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
+        passage = self._passages[round.shard]
+        async with self.connection.transaction("begin_plain"):
+            if refused:
+                await self._hold(round, refused)
+            moved = await self.connection.execute("move_shard", round.shard, round.epoch, self._owner, passage.hi, passage.seq, passage.finished)
+            if not moved:
+                raise self._lost(round.shard)
+
+    async def _hold(self, round: Round, refused: Sequence[Refusal]) -> None:
+        """What was refused, and what came after it under the same topic and key."""
+        by_seq = {r.seq: r for r in refused}
+        closed: set[tuple[str, bytes]] = set()
+        rows: list[tuple[int, str, str]] = []
+        for row in round.rows:
+            refusal = by_seq.get(row.seq)
+            if (row.topic, row.key) in closed:
+                rows.append((row.seq, "behind", "an earlier message of its key is held"))
+            elif refusal:
+                closed.add((row.topic, row.key))
+                rows.append((row.seq, refusal.reason, refusal.error))
+        await self.connection.execute("hold", *([r[i] for r in rows] for i in range(3)))
+
+    async def release(self, owner: str) -> None:
+        self._epochs.clear()
+        await self.connection.execute("release_shards", owner, [])
+
+    async def close(self) -> None:
+        await self.connection.close()
+
+    def _epoch(self, shard: int) -> int:
+        if shard not in self._epochs:
+            raise FencedError((shard,))
+        return self._epochs[shard]
+
+    def _lost(self, shard: int) -> FencedError:
+        self._epochs.pop(shard, None)
+        return FencedError((shard,))
