@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Protocol
 
 from stream.core.changes import Changes
-from stream.core.decide import Routes, decide, refs_of, sift
+from stream.core.decide import decide, refs_of, sift
+from stream.core.ledger import Revive
 from stream.core.order import Claim, Deliver
+from stream.core.route import Routes
 from stream.ports import Decode, Store, Transaction
 
 
@@ -16,7 +18,7 @@ class Door(Protocol):
     async def claim(self, tx: Transaction) -> Claim: ...
 
 
-async def process(door: Door, *, decode: Decode, routes: Routes, store: Store) -> tuple[Claim, Changes]:
+async def process(door: Door, *, decode: Decode, revive: Revive, routes: Routes, store: Store) -> tuple[Claim, Changes]:
     """Claim a batch, decode it, sort out what was seen before, lock and load its entities, decide, save, commit.
 
     Everything or nothing is committed. Raises what the store raises; pure code's failures are values in the changes.
@@ -28,6 +30,6 @@ async def process(door: Door, *, decode: Decode, routes: Routes, store: Store) -
         verdicts = await tx.first_sight([(o.envelope.identity, o.envelope.content) for o in unseen]) if unseen else ()
         orders = sift(decoded, verdicts)
         entities = await tx.load(refs_of(orders))
-        changes = decide(routes, entities, orders, claim.now, door=claim.door, begun=decoded.changes)
+        changes = decide(routes, entities, orders, claim.now, door=claim.door, begun=decoded.changes, revive=revive)
         await tx.save(changes)
     return claim, changes

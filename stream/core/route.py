@@ -43,6 +43,8 @@ def _takers(app: App, kind: type[Event]) -> tuple[tuple[str, Ids], ...]:
 def _checked(id: object) -> str:
     if not isinstance(id, str):
         raise TypeError(f"an entity's id must be text, not {type(id).__name__}")
-    if not 0 < len(id) <= MAX_ID or (wrong := unsafe_text(id)):
-        raise ValueError(f"an entity's id must be 1 to {MAX_ID} characters of storable text: {wrong if id and len(id) <= MAX_ID else len(id)}")
+    if not 0 < len(id) <= MAX_ID:
+        raise ValueError(f"an entity's id must be 1 to {MAX_ID} characters, not {len(id)}")
+    if wrong := unsafe_text(id):
+        raise ValueError(f"an entity's id must be storable text: {wrong}")
     return id

@@ -200,15 +200,25 @@ def _widened(fn: Callable[..., Any] | None, count: int) -> Callable[..., Any] | 
         return fn
     if asked != count - 1:
         raise DefinitionError(f"{_name(fn)} takes {asked} arguments; {count - 1} or {count} (with the cause) are on offer")
-    if count == 3:
-        return lambda data, event, cause: fn(data, event)
-    return lambda first, cause: fn(first)
+    given = fn
+
+    def without_cause(*values: Any) -> Any:
+        return given(*values[:-1])
+
+    return without_cause
 
 
 def _told(fn: Callable[..., Any] | None) -> Callable[..., Any] | None:
     """A timed or settling row has no event of the author's: its emit takes (data) or (data, cause)."""
     wide = _widened(fn, 2)
-    return None if wide is None else lambda data, event, cause: wide(data, cause)
+    if wide is None:
+        return None
+    given = wide
+
+    def without_event(data: Any, event: Any, cause: Any) -> Any:
+        return given(data, cause)
+
+    return without_event
 
 
 def _says(fn: Callable[..., Any] | None) -> tuple[type[Fact], ...]:

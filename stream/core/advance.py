@@ -1,0 +1,162 @@
+"""One event meets one entity: which row fires, and what the entity then is. A value; nothing of the entity is changed.
+
+The author's functions work on private copies, decoded from the last good bytes: one that raises half-way leaves no trace of its half. What
+they produced is encoded, checked and decoded again, because a Struct does not validate what is assigned to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from stream.core.clock import AfterElapsed, SlaBreached
+from stream.core.entity import Entity, Envelope
+from stream.core.event import Command, Event, Fact, Says
+from stream.core.machine import AnyMachine
+from stream.core.message import LIMIT
+from stream.core.outcome import Outcome, Reason
+from stream.core.row import Cause, Transition
+from stream.core.text import check_storable
+
+_encoder = msgspec.json.Encoder(order="sorted")
+Row = Transition[Any]
+
+
+class Step(msgspec.Struct):
+    """The entity after a row fired. `timers` is None when its state was not left (or entered anew): clocks go on."""
+
+    state: str
+    data: bytes
+    said: list[Fact]
+    timers: dict[str, datetime] | None = None
+
+
+class Halt(msgspec.Struct, frozen=True):
+    """No row fired: what becomes of the event instead, and why."""
+
+    outcome: Outcome
+    reason: str = ""
+    error: str = ""
+
+
+IGNORED = Halt(Outcome.IGNORED)
+
+
+def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetime) -> Step | Halt:
+    """`at` is the time of the move. Raises whatever the author's functions raise, and errors for what they produced."""
+    event, state = envelope.event, entity.state if entity.born else ""
+    cause = Cause(
+        envelope.id, envelope.source, envelope.time, envelope.actor, envelope.correlation_id, entity.ref, state, entity.since or envelope.time
+    )
+    if isinstance(event, AfterElapsed | SlaBreached) and (event.state != state or event.entered != entity.since):
+        return IGNORED
+    if isinstance(event, AfterElapsed):
+        row = machine.afters[state][event.row]
+    else:
+        rows = machine.rows.get((state, type(event)), ())
+        found = _choose(machine, rows, entity.data, event, cause)
+        if found is None:
+            return _halt(machine, entity, type(event), refused=bool(rows))
+        row = found
+    step = _move(machine, row, Step(state, entity.data, []), event, cause)
+    entered = row.to is not None
+    if settling := machine.settling.get(step.state):
+        entered |= _settle(machine, settling, step, event, cause)
+    if entered:
+        step.timers = _timers(machine, step, at)
+    return step
+
+
+def _choose(machine: AnyMachine, rows: Sequence[Row], data: bytes, event: Event, cause: Cause) -> Row | None:
+    for row in rows:
+        if row.matches is not None and not row.matches(event):
+            continue
+        if row.when is None:
+            return row
+        if row.when(event) if row.opens else row.when(machine.decoder.decode(data), event, cause):
+            return row
+    return None
+
+
+def _halt(machine: AnyMachine, entity: Entity, kind: type[Event], *, refused: bool) -> Halt:
+    if not entity.born:
+        if refused:
+            return Halt(Outcome.REJECTED, Reason.GUARD_REFUSED, f"every guard that could open a {machine.name} on {kind.__fact_type__} refused")
+        return {
+            "ignore": IGNORED,
+            "defer": Halt(Outcome.DEFERRED, Reason.UNBORN),
+            "reject": Halt(Outcome.REJECTED, Reason.UNBORN, f"there is no such {machine.name} yet"),
+        }[machine.unborn]
+    state = machine.by_name[entity.state]
+    if issubclass(kind, state.ignores):
+        return IGNORED
+    if issubclass(kind, state.defers):
+        return Halt(Outcome.DEFERRED, Reason.EARLY)
+    if refused:
+        return Halt(Outcome.REJECTED, Reason.GUARD_REFUSED, f"every guard on {kind.__fact_type__} in {state.name!r} refused")
+    takers = ", ".join(repr(name) for name, taken in machine.rows if taken is kind and name) or "no state"
+    return Halt(Outcome.REJECTED, Reason.NO_TRANSITION, f"{state.name!r} does not take {kind.__fact_type__}; taken in: {takers}")
+
+
+def _move(machine: AnyMachine, row: Row, step: Step, event: Event, cause: Cause) -> Step:
+    """Change, then speak; the emitter sees a copy of the changed and checked data."""
+    if row.then is not None:
+        if row.opens:
+            made = row.then(event, cause)
+        else:
+            made = machine.decoder.decode(step.data)
+            row.then(made, event, cause)
+        if type(made) is not machine.data:
+            raise TypeError(f"{row.names[1]} made a {type(made).__name__}, not a {machine.data.__name__}")
+        step.data = _encoder.encode(made)
+        check_storable(step.data, LIMIT)
+        machine.decoder.decode(step.data)
+    if row.emit is not None:
+        step.said.extend(_flat(row, row.emit(machine.decoder.decode(step.data), event, cause)))
+    if row.to is not None:
+        step.state = row.to.name
+    return step
+
+
+def _flat(row: Row, says: Says) -> Sequence[Fact]:
+    if says is None:
+        return ()
+    facts = (says,) if isinstance(says, Event | Command) else says
+    for fact in facts:
+        if not isinstance(fact, row.says):
+            raise TypeError(f"{row.names[2]} said a {type(fact).__name__}, which its return annotation does not name")
+    return facts
+
+
+def _settle(machine: AnyMachine, rows: Sequence[Row], step: Step, event: Event, cause: Cause) -> bool:
+    """Follow settling rows until none holds. Raises when they lead back to where they have been."""
+    seen: list[str] = []
+    while rows:
+        row = next((r for r in rows if r.when is not None and r.when(machine.decoder.decode(step.data))), None)
+        if row is None:
+            break
+        seen.append(step.state)
+        _move(machine, row, step, event, cause)
+        if step.state in seen:
+            raise RuntimeError(f"settling goes in a circle: {' -> '.join([*seen, step.state])}")
+        rows = machine.settling.get(step.state, ())
+    return bool(seen)
+
+
+def _timers(machine: AnyMachine, step: Step, at: datetime) -> dict[str, datetime]:
+    state, found = machine.by_name[step.state], dict[str, datetime]()
+    if state.sla is not None:
+        found[f"sla {state.name}"] = at + _length(machine, state.sla.within, step.data)
+    for n, row in enumerate(machine.afters.get(state.name, ())):
+        found[f"after {state.name} {n}"] = at + _length(machine, row.after, step.data)
+    return found
+
+
+def _length(machine: AnyMachine, within: object, data: bytes) -> timedelta:
+    length = within(machine.decoder.decode(data)) if callable(within) else within
+    if not isinstance(length, timedelta) or length <= timedelta(0):
+        raise ValueError(f"a clock needs a positive duration, not {length!r}")
+    return length

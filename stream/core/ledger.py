@@ -1,0 +1,195 @@
+"""The ledger of one batch: each entity's page, and the changes, kept in agreement. It books outcomes; `decide` says which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from stream.core.advance import Halt, Step
+from stream.core.chain import link
+from stream.core.changes import Changes, DeadLetter, Handled, History, Message
+from stream.core.clock import OWN_EVENTS, SlaWithdrawn
+from stream.core.entity import Entity, Envelope, Timer, Waiting
+from stream.core.event import Event, Fact
+from stream.core.machine import AnyMachine
+from stream.core.message import compose, count_said
+from stream.core.outcome import Outcome, Reason
+from stream.core.record import Record, Ref, TopicPartition
+from stream.core.route import Routes
+
+Where = TopicPartition | str
+Revive = Callable[[Record], Envelope]
+
+
+@dataclass(slots=True, eq=False)
+class Page:
+    """One entity during a batch, and what was stored of it before. `door` is for its next history rows."""
+
+    entity: Entity
+    machine: AnyMachine
+    version: int
+    timers: dict[str, datetime]
+    line: frozenset[int]
+    touched: bool = False
+    changed: set[int] = field(default_factory=set[int])
+
+
+@dataclass(slots=True, eq=False)
+class Ledger:
+    """`now` is database time, for the history's `at`; `where` is what the present order is counted under."""
+
+    routes: Routes
+    entities: Mapping[Ref, Entity]
+    now: datetime
+    door: str
+    revive: Revive
+    changes: Changes
+    where: Where = ""
+    pages: dict[Ref, Page] = field(default_factory=dict[Ref, Page])
+
+    def page(self, ref: Ref) -> Page:
+        page = self.pages.get(ref)
+        if page is None:
+            entity = self.entities[ref]
+            ids = frozenset(w.id for w in entity.line)
+            page = self.pages[ref] = Page(entity, self.routes.machine(ref.machine), entity.version, dict(entity.timers), ids)
+        return page
+
+    def count(self, what: str) -> None:
+        self.changes.count(self.where, what)
+
+    def composed(self, page: Page, envelope: Envelope, facts: Sequence[Fact], start: int = 0) -> list[Message]:
+        app = self.routes.app
+        return compose(app.name, app.alerts, page.entity, envelope, facts, start) if facts else []
+
+    def said(self, page: Page, messages: Sequence[Message]) -> None:
+        count_said(page.entity, messages)
+        self.changes.messages.extend(messages)
+        page.touched = True
+
+    def moved(self, page: Page, envelope: Envelope, step: Step, messages: Sequence[Message], *, door: str, reason: str = "") -> None:
+        """A row fired, or an event of our own was noted in place: version, state, data, clocks, messages and history."""
+        entity, before = page.entity, page.entity.state
+        at = later(entity, envelope.time)
+        entity.version += 1
+        entity.machine_version = page.machine.version
+        entity.state, entity.data, entity.time = step.state, step.data, at
+        if step.timers is not None:
+            limit = entity.timers.get("limit")
+            entity.timers = step.timers if limit is None else {**step.timers, "limit": limit}
+            entity.since, entity.fired = at, {}
+        self.said(page, messages)
+        self._note(page, envelope, Outcome.APPLIED, (reason, "", before), door)
+        self.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, reason, before, step.state, "", messages))
+
+    def halted(self, page: Page, envelope: Envelope, halt: Halt, *, door: str, actor: str = "") -> None:
+        """No row fired: history for what was rejected or parked by itself, a letter for what was rejected."""
+        entity = page.entity
+        if halt.outcome is Outcome.REJECTED or halt.reason == Reason.HANDLER_FAILED:
+            self._note(page, envelope, halt.outcome, (halt.reason, halt.error, entity.state), door, actor)
+        if halt.outcome is Outcome.REJECTED:
+            e = envelope
+            self.changes.dead.append(
+                DeadLetter(e.record, Reason(halt.reason), halt.error, e.id, e.type, e.correlation_id, e.trace.trace_id, entity.ref, admitted=True)
+            )
+        self.changes.handled.append(Handled(envelope, entity.ref, halt.outcome, halt.reason, entity.state, entity.state, halt.error, ()))
+
+    def wait(self, page: Page, envelope: Envelope, halt: Halt) -> None:
+        """Put an admitted event at the end of the entity's line."""
+        e, until = envelope, self.until(page, envelope, halt)
+        page.entity.line.append(
+            Waiting(
+                ref=page.entity.ref,
+                outcome=halt.outcome,
+                reason=Reason(halt.reason),
+                record=e.record,
+                event_id=e.id,
+                event_type=e.type,
+                correlation_id=e.correlation_id,
+                since=self.now,
+                error=halt.error,
+                attempts=int(halt.reason == Reason.HANDLER_FAILED),
+                until=until,
+            )
+        )
+        self.lined(page)
+
+    def until(self, page: Page, envelope: Envelope, halt: Halt) -> datetime | None:
+        if halt.outcome is not Outcome.DEFERRED:
+            return None
+        machine, entity = page.machine, page.entity
+        within = machine.by_name[entity.state].defers_within if entity.born else machine.unborn_within
+        return later(entity, envelope.time) + within
+
+    def lined(self, page: Page) -> None:
+        """The line changed: its earliest time limit is one timer."""
+        page.touched = True
+        limits = [w.until for w in page.entity.line if w.until is not None]
+        if limits:
+            page.entity.timers["limit"] = min(limits)
+        else:
+            page.entity.timers.pop("limit", None)
+
+    def withdrawn(self, page: Page, envelope: Envelope, step: Step) -> list[Fact]:
+        """Breaches of the state now left that this event, by its own time, came in time for."""
+        entity = page.entity
+        if step.timers is None or not entity.fired or is_own(envelope.event):
+            return []
+        late = [(clock, due) for clock, due in entity.fired.items() if envelope.time <= due]
+        name, id = entity.ref
+        return [SlaWithdrawn(clock=c, machine=name, entity_id=id, state=entity.state, due=due, met=envelope.time) for c, due in late]
+
+    def close(self) -> Changes:
+        """Say the difference between each page and what was stored."""
+        changes = self.changes
+        for ref, page in self.pages.items():
+            entity = page.entity
+            if page.touched:
+                changes.entities[ref], changes.versions[ref] = entity, page.version
+            if page.timers != entity.timers:
+                changes.drop_timers.extend((ref, name) for name in page.timers if name not in entity.timers)
+                changes.set_timers.extend(Timer(ref, name, due) for name, due in entity.timers.items() if page.timers.get(name) != due)
+            if page.line or entity.line:
+                changes.lines.extend(w for w in entity.line if not w.id)
+                changes.retried.extend(w for w in entity.line if w.id in page.changed)
+                changes.drop_lines.extend(sorted(page.line.difference(w.id for w in entity.line)))
+        return changes
+
+    def _note(self, page: Page, envelope: Envelope, outcome: Outcome, why: tuple[str, str, str], door: str, actor: str = "") -> None:
+        entity, e = page.entity, envelope
+        reason, error, before = why
+        entity.n += 1
+        row = History(
+            ref=entity.ref,
+            n=entity.n,
+            outcome=outcome,
+            reason=reason,
+            event_id=e.id,
+            event_type=e.type,
+            source=e.source,
+            actor=actor or e.actor or "",
+            from_state=before,
+            to_state=entity.state,
+            time=later(entity, e.time),
+            at=self.now,
+            correlation_id=e.correlation_id,
+            causation_id=e.causation_id,
+            trace_id=e.trace.trace_id,
+            door=door,
+            error=error,
+            hash=b"",
+        )
+        row.hash = entity.chain = link(entity.chain, row)
+        self.changes.history.append(row)
+        page.touched = True
+
+
+def later(entity: Entity, time: datetime) -> datetime:
+    """An entity's time never goes back: a move takes the later of the event's time and the last move's."""
+    return time if entity.time is None or time > entity.time else entity.time
+
+
+def is_own(event: Event) -> bool:
+    """Whether the library made this event, for one entity."""
+    return type(event) in OWN_EVENTS

@@ -1,0 +1,75 @@
+"""What an entity says, made into outbox messages with their final headers: ids, sequence and trace are derived, so a retry says the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from stream.core.changes import Message
+from stream.core.entity import Entity, Envelope
+from stream.core.envelope import write_headers
+from stream.core.event import Fact, key_of, wire_type
+from stream.core.identity import emitted_id
+from stream.core.text import check_storable
+from stream.core.trace import created
+
+LIMIT = 1_000_000
+"""Bytes of one message's value, and of one entity's data."""
+
+_encoder = msgspec.json.Encoder(order="sorted")
+_decoders: dict[type[Fact], msgspec.json.Decoder[Any]] = {}
+
+
+def compose(app: str, alerts: str, entity: Entity, envelope: Envelope, facts: Sequence[Fact], start: int) -> list[Message]:
+    """`facts` as messages, numbered from `start` among all that this entity says for this cause. Counts nothing on the entity yet.
+
+    A fact without a topic goes to `alerts` under the entity's id. Raises `MalformedError` or `msgspec.ValidationError` for a fact that
+    could not be stored or read again.
+    """
+    made: list[Message] = []
+    taken: dict[str, int] = {}
+    for n, fact in enumerate(facts, start):
+        kind = type(fact)
+        topic, key = (kind.__topic__, key_of(fact)) if kind.__topic__ else (alerts, entity.ref.id)
+        value = _encoded(kind, fact)
+        lane = f"{topic}/{key}"
+        taken[lane] = sequence = taken.get(lane, entity.sequences.get(lane, 0)) + 1
+        made.append(_message(app, entity, envelope, kind, n, (topic, key, value, sequence)))
+    return made
+
+
+def count_said(entity: Entity, messages: Sequence[Message]) -> None:
+    """Note on the entity what was said, so that the next message of each topic and key continues its count."""
+    for message in messages:
+        entity.sequences[f"{message.topic}/{message.key.decode()}"] = message.sequence
+
+
+def _encoded(kind: type[Fact], fact: Fact) -> bytes:
+    value = _encoder.encode(fact)
+    check_storable(value, LIMIT)
+    decoder = _decoders.get(kind)
+    if decoder is None:
+        decoder = _decoders[kind] = msgspec.json.Decoder(kind)
+    decoder.decode(value)
+    return value
+
+
+def _message(app: str, entity: Entity, envelope: Envelope, kind: type[Fact], n: int, put: tuple[str, str, bytes, int]) -> Message:
+    topic, key, value, sequence = put
+    ref, type_ = entity.ref, wire_type(kind)
+    id = emitted_id(envelope.identity, ref, n, envelope.time)
+    trace = created(envelope.trace, id)
+    attributes = {
+        "id": id,
+        "source": f"/{app}/{ref.machine}",
+        "type": type_,
+        "subject": ref.id,
+        "correlationid": envelope.correlation_id,
+        "causationid": envelope.id,
+        "emitter": f"{ref.machine}/{ref.id}",
+        "sequence": f"{sequence:020d}",
+    }
+    headers = write_headers(attributes, envelope.time, trace)
+    return Message(ref, topic, key.encode(), value, headers, id, type_, sequence, envelope.correlation_id, trace)

@@ -1,0 +1,117 @@
+"""Clocks run in business time: what is due before an event fires before it."""
+
+from __future__ import annotations
+
+import msgspec
+from jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app
+from play import Play, at
+
+from stream import SlaBreached
+from stream.core.outcome import Outcome, Reason
+
+
+def test_an_sla_breach_fires_before_a_later_event_and_is_told_once() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=2), 0, "1"), (JobStarted(job_id="a"), 30, "2"))
+    assert [(h.event_type, h.time, h.door) for h in play.all.history][1] == ("sla.breached", at(20), "timers")
+    assert play.said() == ["sla.breached"]
+    message = play.all.messages[0]
+    breach = msgspec.json.decode(message.value, type=SlaBreached)
+    assert (message.topic, message.key, breach.due, breach.escalate_to, breach.owner) == ("alerts", b"a", at(20), "lead", "bench")
+    assert (play.entities[A].version, play.counts["fired"], play.counts["applied"]) == (3, 1, 2)
+
+
+def test_an_event_in_time_stops_the_clock() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=2), 0, "1"), (JobStarted(job_id="a"), 19, "2"))
+    assert (play.said(), play.entities[A].timers) == ([], {})
+
+
+def test_batches_of_one_and_one_batch_come_to_the_same() -> None:
+    said = [
+        (JobOpened(job_id="a", size=2), 0, "1"),
+        (JobStarted(job_id="a"), 30, "2"),
+        (JobPaused(job_id="a"), 40, "3"),
+        (JobNoted(job_id="a", text="n"), 5000, "4"),
+    ]
+    one, many = Play(app), Play(app)
+    one.send(*said)
+    for each in said:
+        many.send(each)
+    assert [h.hash for h in one.all.history] == [h.hash for h in many.all.history]
+    assert one.entities == many.entities
+    assert one.state(A) == "closed"
+
+
+def test_the_ticker_fires_what_is_due_and_nothing_twice() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=2), 0, "1"))
+    play.fire(A, 19)
+    assert play.said() == []
+    play.fire(A, 20, marked=True)
+    play.fire(A, 21)
+    assert play.said() == ["sla.breached"]
+    assert play.outcomes()[-1] == ("applied", "silent_feed")
+
+
+def test_a_row_may_move_on_a_breach_and_an_after_row_moves_by_itself() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=9), 0, "1"), (JobStarted(job_id="a"), 1, "2"))
+    play.fire(A, 61)
+    assert play.state(A) == "late"
+    other = Play(app)
+    other.send((JobOpened(job_id="a"), 0, "1"), (JobPaused(job_id="a"), 1, "2"))
+    other.fire(A, 2 * 24 * 60 + 1)
+    assert (other.state(A), other.said(), other.entities[A].time) == ("closed", ["job.told"], at(2 * 24 * 60 + 1))
+
+
+def test_a_late_event_that_was_in_time_takes_the_breach_back() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=2), 0, "1"))
+    play.fire(A, 25)
+    play.send((JobStarted(job_id="a"), 15, "2"))
+    assert play.said() == ["sla.breached", "sla.withdrawn"]
+    assert (play.state(A), play.entities[A].time, play.entities[A].fired) == ("working", at(20), {})
+
+
+def test_a_truly_late_event_takes_nothing_back() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=2), 0, "1"), (JobStarted(job_id="a"), 21, "2"))
+    assert play.said() == ["sla.breached"]
+
+
+def test_clocks_of_a_parked_entity_escalate_but_its_moves_join_the_line() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a", size=9), 0, "1"), (JobStarted(job_id="a"), 1, "2"), (JobNoted(job_id="a", text="boom"), 2, "3"))
+    play.fire(A, 61)
+    assert (play.state(A), play.said()) == ("checked", ["sla.breached"])
+    assert [(w.event_type, w.outcome, w.reason) for w in play.entities[A].line] == [
+        ("job.noted", Outcome.PARKED, Reason.HANDLER_FAILED),
+        ("sla.breached", Outcome.PARKED, Reason.BEHIND),
+    ]
+    play.retry(A, skip="known fault")
+    assert (play.state(A), play.entities[A].line, play.said()) == ("late", [], ["sla.breached"])
+
+
+def test_an_after_of_a_parked_entity_waits_for_the_line_and_then_moves() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a"), 0, "1"), (JobPaused(job_id="a"), 1, "2"), (JobNoted(job_id="a", text="boom"), 2, "3"))
+    play.fire(A, 60 * 24 * 3)
+    assert (play.state(A), len(play.entities[A].line)) == ("paused", 2)
+    play.retry(A, skip="known fault")
+    assert (play.state(A), play.entities[A].line) == ("closed", [])
+
+
+def test_what_a_person_released_first_makes_a_waiting_clock_void() -> None:
+    play = Play(app)
+    play.send(
+        (JobOpened(job_id="a"), 0, "1"),
+        (JobPaused(job_id="a"), 1, "2"),
+        (JobNoted(job_id="a", text="boom"), 2, "3"),
+        (JobStarted(job_id="a"), 3, "4"),
+    )
+    play.fire(A, 60 * 24 * 3)
+    play.retry(A, skip="known fault")
+    assert (play.state(A), play.entities[A].line) == ("working", [])
+    play.send((JobDone(job_id="a"), 60 * 24 * 3, "5"))
+    assert play.state(A) == "closed"
