@@ -1,0 +1,137 @@
+"""What commands show: tables for people, JSON for programs, both from the same values."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TypeAlias
+
+import msgspec
+import orjson
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+Cell: TypeAlias = object
+_SHOWN_WIDTH = 180
+# Control characters, and those that turn the direction of writing: text of events is anybody's, and a terminal obeys.
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class Output(StrEnum):
+    """For whom a command writes."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def show(output: Output, value: object, *parts: RenderableType) -> None:
+    """Print `value` as JSON, or the `parts` that say the same to people. JSON: instants in UTC, durations in seconds."""
+    if output is Output.JSON:
+        sys.stdout.write(as_json(value) + "\n")
+        return
+    console = _console()
+    for part in parts:
+        console.print(part)
+
+
+def as_json(value: object) -> str:
+    """Indented JSON of plain values, dataclasses and Structs."""
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z
+    return orjson.dumps(_clean(value), default=_plain, option=options).decode()
+
+
+def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
+    """A table whose numbers stand at the right; a title alone with a dash when there are no rows."""
+    shown = [[cell(c) for c in row] for row in rows]
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    if not shown:
+        return Text.assemble((title, "bold"), " none")
+    for n, name in enumerate(columns):
+        made.add_column(name, justify="right" if all(re.fullmatch(r"[\d,.-]*", row[n].plain) for row in shown) else "left", overflow="fold")
+    for row in shown:
+        made.add_row(*row)
+    return made
+
+
+def fields(title: str, pairs: Iterable[tuple[str, Cell]]) -> RenderableType:
+    """Names and values, one a line; values that are empty stay out."""
+    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    made.add_column(style="dim")
+    made.add_column(overflow="fold")
+    for name, value in pairs:
+        if (shown := cell(value)).plain:
+            made.add_row(name, shown)
+    return made
+
+
+def cell(value: Cell) -> Text:
+    """One value as a person reads it; never a terminal command, whatever it holds."""
+    match value:
+        case Text():
+            return value
+        case None:
+            return Text("")
+        case bool():
+            return Text("yes" if value else "no")
+        case int():
+            return Text(f"{value:,}")
+        case datetime():
+            return Text(f"{value:%Y-%m-%d %H:%M:%S}")
+        case timedelta():
+            return Text(duration(value))
+        case bytes():
+            return Text(safe(value.decode("utf-8", "backslashreplace")))
+        case _:
+            return Text(safe(str(value)))
+
+
+def safe(text: str) -> str:
+    """The text with what a terminal could obey written out."""
+    return _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
+
+
+def duration(span: timedelta) -> str:
+    """The two largest units: `3d 4h`, `12m 5s`, `0.4s`."""
+    total = abs(span).total_seconds()
+    sign = "-" if span < timedelta(0) else ""
+    if total < 10:
+        return f"{sign}{total:.1f}s"
+    days, rest = divmod(int(total), 86_400)
+    hours, rest = divmod(rest, 3600)
+    named = [(n, unit) for n, unit in ((days, "d"), (hours, "h"), (rest // 60, "m"), (rest % 60, "s")) if n]
+    return sign + " ".join(f"{n}{unit}" for n, unit in named[:2])
+
+
+def complain(text: str) -> None:
+    """One line for the person at the terminal, on stderr."""
+    sys.stderr.write(safe(" ".join(text.split())) + "\n")
+
+
+def note(text: str) -> None:
+    """Progress or advice, on stderr: stdout is for answers."""
+    sys.stderr.write(safe(text) + "\n")
+
+
+def _console() -> Console:
+    """Into a pipe or a file: wide, so that nothing is folded that a program might look for."""
+    return Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=_SHOWN_WIDTH, color_system=None)
+
+
+def _clean(value: object) -> object:
+    return msgspec.to_builtins(value, builtin_types=(datetime, timedelta, bytes), str_keys=True)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    if isinstance(value, bytes):
+        try:
+            return value.decode()
+        except UnicodeDecodeError:
+            return {"base64": base64.b64encode(value).decode()}
+    raise TypeError(type(value).__name__)
