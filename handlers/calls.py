@@ -193,8 +193,6 @@ call = Machine[Call](
         closed.on(AssignmentOpened, to=attended, when=had_arrived, then=reopen, emit=announce_reopening),
         closed.on(AssignmentOpened, to=responding, when=was_underway, then=reopen, emit=announce_reopening),
         closed.on(AssignmentOpened, to=received, then=reopen, emit=announce_reopening),
-        billed.on(AssignmentOpened, to=attended, when=had_arrived, then=reopen_billed, emit=take_back_reopened),
-        billed.on(AssignmentOpened, to=responding, when=was_underway, then=reopen_billed, emit=take_back_reopened),
-        billed.on(AssignmentOpened, to=received, then=reopen_billed, emit=take_back_reopened),
+        billed.on(AssignmentOpened, to=attended, then=reopen_billed, emit=take_back_reopened),  # no bill without a transport: somebody was there
     ),
 )
