@@ -9,7 +9,7 @@ found. Only answers that mean "never" are refusals; all else, and silence, is `U
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -65,9 +65,6 @@ class _Refused:
     def add(self, row: Outgoing, reason: str, error: str) -> None:
         self.found.append(Refusal(row.seq, reason, error))
         self.held.add((row.topic, row.key))
-
-    def free(self, rows: Iterable[Outgoing]) -> list[Outgoing]:
-        return [row for row in rows if (row.topic, row.key) not in self.held] if self.held else list(rows)
 
 
 class KafkaPublisher:
@@ -164,7 +161,6 @@ class KafkaPublisher:
     async def _drain(self, queue: _Queue, refused: _Refused) -> None:
         """Send batch after batch until the queue is empty or the broker refuses one. Anything else that fails is raised."""
         queue.fault = None
-        queue.rows = refused.free(queue.rows)
         while queue.rows:
             sent = self._filled(queue)
             try:
@@ -206,7 +202,9 @@ def _narrow(queue: _Queue, count: int, error: KafkaError, refused: _Refused) -> 
     if count > 1:
         queue.most = count // 2
         return
-    refused.add(queue.rows.pop(0), _REFUSALS[type(error)], f"{queue.place.topic}: {type(error).__name__}")
+    row = queue.rows.pop(0)
+    queue.rows = [later for later in queue.rows if later.key != row.key]
+    refused.add(row, _REFUSALS[type(error)], f"{row.topic}: {type(error).__name__}")
     queue.most = 100_000
 
 
