@@ -1,0 +1,138 @@
+"""The relay's and the ticker's side of the store in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from stream.adapters.memory_store import NEVER, Lease, MemoryDatabase, Written, shard_of
+from stream.core.errors import FencedError
+from stream.core.record import Ref
+from stream.ports import Feed, Feeds, Outgoing, Refusal, Round
+
+SHARDS = 2
+
+
+class MemoryOutbox:
+    """See `ports.Outbox`. Transactions commit one by one, so a plain number is a safe position here."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+        self._owner = ""
+        self._epochs: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+
+    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+        self._owner, clock = owner, self._db.clock()
+        rows = {shard: self._db.leases.get(shard, Lease()) for shard in range(SHARDS)}
+        mine = [s for s, row in rows.items() if row.owner == owner and self._epochs.get(s) == row.epoch]
+        free = [s for s, row in rows.items() if s not in mine and (row.owner == owner or row.until < clock)]
+        held = [*mine, *free][:most]
+        for shard in held:
+            row = rows[shard]
+            self._db.leases[shard] = replace(row, owner=owner, until=clock + ttl, epoch=row.epoch + (shard not in mine))
+        self._let_go(owner, held)
+        self._epochs = {s: self._db.leases[s].epoch for s in held}
+        return sorted(held)
+
+    async def read(self, shard: int, limit: int) -> Round:
+        lease = self._lease(shard)
+        rows = [(seq, w) for seq, w in self._db.outbox.items() if seq > lease.seq and shard_of(w.message.key) == shard][:limit]
+        closed = {_line(self._db.outbox[seq]) for seq in self._db.held}
+        for seq, row in rows:
+            if _line(row) in closed:
+                self._db.held[seq] = "behind"
+        free = [_outgoing(seq, row) for seq, row in rows if _line(row) not in closed]
+        self._ends[shard] = rows[-1][0] if rows else lease.seq
+        round = Round(shard, lease.epoch, free, len(rows) == limit)
+        if rows and not free:
+            await self.advance(round, ())
+            return await self.read(shard, limit)
+        return round
+
+    async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
+        lease = self._lease(round.shard)
+        if lease.epoch != round.epoch:
+            raise FencedError((round.shard,))
+        reasons = {r.seq: r.reason for r in refused}
+        closed: set[tuple[str, bytes]] = set()
+        for row in round.rows:
+            if (row.topic, row.key) in closed:
+                self._db.held[row.seq] = "behind"
+            elif row.seq in reasons:
+                closed.add((row.topic, row.key))
+                self._db.held[row.seq] = reasons[row.seq]
+        self._db.leases[round.shard] = replace(lease, seq=self._ends[round.shard])
+
+    async def release(self, owner: str) -> None:
+        self._epochs.clear()
+        self._let_go(owner, ())
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+    def _let_go(self, owner: str, keep: Sequence[int]) -> None:
+        for shard, row in self._db.leases.items():
+            if row.owner == owner and shard not in keep:
+                self._db.leases[shard] = replace(row, owner="", until=NEVER)
+
+    def _lease(self, shard: int) -> Lease:
+        row = self._db.leases.get(shard, Lease())
+        if row.owner != self._owner or row.epoch != self._epochs.get(shard) or row.until < self._db.clock():
+            raise FencedError((shard,))
+        return row
+
+
+class MemoryTimetable:
+    """See `ports.Timetable`."""
+
+    def __init__(self, database: MemoryDatabase, horizon: timedelta = timedelta(days=14)) -> None:
+        self._db, self._horizon = database, horizon
+
+    async def feeds(self) -> Feeds:
+        db = self._db
+        feeds = [Feed(place, row.next_offset, row.drained_at, row.stream_time) for place, row in sorted(db.partitions.items())]
+        unsent: dict[str, datetime] = {}
+        for seq, row in db.outbox.items():
+            if seq > db.leases.get(shard_of(row.message.key), Lease()).seq:
+                unsent.setdefault(row.message.topic, row.at)
+        return Feeds(db.now(), db.clock(), feeds, unsent)
+
+    async def due(self, until: Mapping[str, datetime], limit: int) -> Sequence[tuple[Ref, datetime]]:
+        earliest: dict[Ref, datetime] = {}
+        for (ref, _), due in self._db.timers.items():
+            if ref.machine in until and due <= until[ref.machine]:
+                earliest[ref] = min(due, earliest.get(ref, due))
+        return sorted(earliest.items(), key=lambda found: (found[1], found[0]))[:limit]
+
+    async def rotate(self) -> Sequence[str]:
+        db = self._db
+        if db.opened > db.now() - self._horizon / 2:
+            return []
+        async with db.alone():
+            for topic, newest in db.closed[1].items():
+                db.floors[topic] = max(newest, db.floors.get(topic, newest))
+            closing: dict[str, datetime] = {}
+            for place, row in db.partitions.items():
+                if row.stream_time is not None:
+                    closing[place.topic] = max(row.stream_time, closing.get(place.topic, row.stream_time))
+            db.closed = [closing, db.closed[0]]
+            db.inbox[:] = [{}, db.inbox[0], db.inbox[1]]
+            db.opened = db.now()
+        return ["turned the inbox"]
+
+    async def move_clock(self, ahead: timedelta) -> None:
+        self._db.ahead = ahead
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def _line(row: Written) -> tuple[str, bytes]:
+    return row.message.topic, row.message.key
+
+
+def _outgoing(seq: int, row: Written) -> Outgoing:
+    message = row.message
+    return Outgoing(seq, message.topic, message.key, message.value, [(k, v.encode()) for k, v in message.headers])

@@ -1,0 +1,329 @@
+"""The store, the outbox and the timetable in memory: same promises, for tests, documentation and the harness.
+
+Transactions run one after another behind one lock, so there are no late committers and no races here; fences, versions, identities and roll-back
+are as in PostgreSQL. What a transaction writes is undone from a journal when it does not commit.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
+from contextlib import asynccontextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+import anyio
+
+from stream.core.changes import Changes, DeadLetter, History, Message
+from stream.core.entity import Entity, Waiting
+from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.core.order import Claim, Order, Stored
+from stream.core.outcome import Outcome, Verdict
+from stream.core.record import Ref, TopicPartition, fingerprint
+from stream.ports import Position, Slice
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+OWNER_IS_FRESH = timedelta(seconds=45)
+RECORDS = (Verdict.ADMITTED, Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.DEAD, Verdict.SKIPPED)
+CONCERNED = (Outcome.APPLIED, Outcome.IGNORED, Outcome.DEFERRED, Outcome.REJECTED, Outcome.PARKED)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A row of `partition`."""
+
+    next_offset: int
+    epoch: int = 0
+    last_offset: int | None = None
+    fingerprint: bytes | None = None
+    stream_time: datetime | None = None
+    drained_at: datetime | None = None
+    owner: str = ""
+    generation: int = 0
+    seen_at: datetime = NEVER
+    counts: Mapping[str, int] = field(default_factory=dict[str, int])
+
+
+@dataclass(frozen=True)
+class Letter:
+    """A row of `dead_letter`."""
+
+    letter: DeadLetter
+    at: datetime
+    status: str = "open"
+    closed_by: str = ""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A row of `outbox`."""
+
+    message: Message
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A row of `outbox_position`; everything up to `seq` was sent."""
+
+    epoch: int = 0
+    owner: str = ""
+    until: datetime = NEVER
+    seq: int = 0
+
+
+class MemoryDatabase:
+    """What the stores of one App share. `clock` is the real clock; `ahead` moves the other one."""
+
+    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self.clock, self.ahead = clock, timedelta()
+        self.lock = anyio.Lock()
+        self.partitions: dict[TopicPartition, Place] = {}
+        self.inbox: list[dict[bytes, bytes]] = [{}, {}, {}]
+        self.opened = self.now()
+        self.closed: list[dict[str, datetime]] = [{}, {}]
+        self.floors: dict[str, datetime] = {}
+        self.entities: dict[Ref, Entity] = {}
+        self.history: dict[int, tuple[int, History]] = {}
+        self.timers: dict[tuple[Ref, str], datetime] = {}
+        self.waiting: dict[int, Waiting] = {}
+        self.letters: dict[int, Letter] = {}
+        self.outbox: dict[int, Written] = {}
+        self.held: dict[int, str] = {}
+        self.leases: dict[int, Lease] = {}
+        self.doors: dict[tuple[str, str], int] = {}
+        self.numbers: Counter[str] = Counter()
+
+    def now(self) -> datetime:
+        return self.clock() + self.ahead
+
+    def number(self, of: str) -> int:
+        """The next number of a row; never given back, like a sequence."""
+        self.numbers[of] += 1
+        return self.numbers[of]
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncGenerator[None]:
+        """One transaction at a time, with a deadline."""
+        try:
+            with anyio.fail_after(2):
+                await self.lock.acquire()
+        except TimeoutError:
+            raise UnavailableError("the lock was not to be had") from None
+        try:
+            yield
+        finally:
+            self.lock.release()
+
+
+class MemoryStore:
+    """See `ports.Store`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self.database = database
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[MemoryTransaction]:
+        async with self.database.alone():
+            tx = MemoryTransaction(self.database)
+            try:
+                yield tx
+            except BaseException:
+                tx.undo()
+                raise
+
+    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
+        db = self.database
+        async with db.alone():
+            row = db.partitions.get(place) or Place(begin)
+            if generation < row.generation and owner != row.owner and row.seen_at >= db.clock() - OWNER_IS_FRESH:
+                raise FencedError((place,))
+            row = replace(row, epoch=row.epoch + 1, owner=owner, generation=generation, seen_at=db.clock())
+            db.partitions[place] = row
+        return Position(row.epoch, row.next_offset, row.last_offset, row.fingerprint)
+
+    async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
+        db = self.database
+        async with db.alone():
+            for place, epoch, offset in marks:
+                row = db.partitions.get(place)
+                if row is not None and row.epoch == epoch:
+                    drained = at if row.next_offset == offset else row.drained_at
+                    db.partitions[place] = replace(row, seen_at=db.clock(), drained_at=drained)
+
+    async def now(self) -> datetime:
+        return self.database.now()
+
+    async def backlog(self) -> int:
+        leases = self.database.leases
+        return sum(seq > leases.get(shard_of(w.message.key), Lease()).seq for seq, w in self.database.outbox.items())
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+class MemoryTransaction:
+    """See `ports.Transaction`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+        self._journal: list[Callable[[], object]] = []
+        self._slices: Sequence[Slice] = ()
+
+    def undo(self) -> None:
+        while self._journal:
+            self._journal.pop()()
+
+    def _put(self, table: MutableMapping[K, V], key: K, value: V) -> None:
+        if key in table:
+            old = table[key]
+            self._journal.append(lambda: table.__setitem__(key, old))
+        else:
+            self._journal.append(lambda: table.pop(key))
+        table[key] = value
+
+    def _drop(self, table: MutableMapping[K, V], key: K) -> None:
+        if key in table:
+            old = table.pop(key)
+            self._journal.append(lambda: table.__setitem__(key, old))
+
+    # -- claim -----------------------------------------------------------------------------------------------------------------------
+
+    async def claim_partitions(self, slices: Sequence[Slice]) -> Claim:
+        self._slices = sorted(slices, key=lambda s: s.place)
+        rows = {s.place: self._held(s) for s in self._slices}
+        lost = tuple(place for place, row in rows.items() if row is None)
+        if lost:
+            raise FencedError(lost)
+        times = {place: row.stream_time for place, row in rows.items() if row is not None and row.stream_time is not None}
+        floors = {s.place.topic: self._db.floors[s.place.topic] for s in slices if s.place.topic in self._db.floors}
+        now, clock = self._db.now(), self._db.clock()
+        return Claim("partitions", now, clock, [r for s in self._slices for r in s.records], stream_times=times, floors=floors)
+
+    def _held(self, slice: Slice) -> Place | None:
+        row = self._db.partitions.get(slice.place)
+        return row if row is not None and (row.epoch, row.next_offset) == (slice.epoch, slice.start) else None
+
+    async def claim_timers(self, fires: Sequence[Order]) -> Claim:
+        return Claim("timers", self._db.now(), self._db.clock(), orders=fires)
+
+    async def claim_letters(self, ids: Sequence[int], actor: str) -> Claim:
+        stored: list[Stored] = []
+        for id in sorted(set(ids)):
+            row = self._db.letters.get(id)
+            if row is not None and row.status == "open":
+                self._put(self._db.letters, id, replace(row, status="replayed", closed_by=actor))
+                stored.append(Stored(row.letter.record, row.letter.ref, row.letter.admitted))
+        return Claim("replay", self._db.now(), self._db.clock(), stored=stored)
+
+    async def claim_lines(self, orders: Sequence[Order]) -> Claim:
+        return Claim("replay", self._db.now(), self._db.clock(), orders=orders)
+
+    # -- first sight, load -----------------------------------------------------------------------------------------------------------
+
+    async def first_sight(self, seen: Sequence[tuple[bytes, bytes]]) -> Sequence[Verdict]:
+        return [self._sight(key, content) for key, content in seen]
+
+    def _sight(self, key: bytes, content: bytes) -> Verdict:
+        known = next((g[key] for g in self._db.inbox if key in g), None)
+        if known is None:
+            self._put(self._db.inbox[0], key, content)
+            return Verdict.ADMITTED
+        return Verdict.DUPLICATE if known == content else Verdict.CONFLICT
+
+    async def load(self, refs: Collection[Ref]) -> Mapping[Ref, Entity]:
+        wanted = sorted(set(refs))
+        for ref in wanted:
+            if ref not in self._db.entities:
+                self._put(self._db.entities, ref, Entity(ref))
+        found = {ref: _copied(self._db.entities[ref]) for ref in wanted}
+        for (ref, name), due in self._db.timers.items():
+            if ref in found:
+                found[ref].timers[name] = due
+        for id in sorted(self._db.waiting):
+            row = self._db.waiting[id]
+            if row.ref in found:
+                found[row.ref].line.append(copy(row))
+        return found
+
+    # -- save ------------------------------------------------------------------------------------------------------------------------
+
+    async def save(self, changes: Changes) -> None:
+        db, now = self._db, self._db.now()
+        for row in changes.history:
+            id = db.number("history")
+            entity = changes.entities[row.ref]
+            self._put(db.history, id, (entity.last_id, row))
+            entity.last_id = id
+        self._save_entities(changes)
+        self._save_children(changes)
+        for message in changes.messages:
+            self._put(db.outbox, db.number("outbox"), Written(message, now))
+        for letter in changes.dead:
+            self._put(db.letters, db.number("letter"), Letter(letter, now))
+        self._move_partitions(changes)
+        self._count_doors(changes)
+
+    def _save_entities(self, changes: Changes) -> None:
+        for ref, entity in changes.entities.items():
+            stored = self._db.entities.get(ref)
+            if stored is None or stored.version != changes.versions[ref]:
+                raise FencedError(tuple(changes.entities))
+            self._put(self._db.entities, ref, _copied(entity))
+
+    def _save_children(self, changes: Changes) -> None:
+        db = self._db
+        for key in changes.drop_timers:
+            self._drop(db.timers, key)
+        for timer in changes.set_timers:
+            self._put(db.timers, (timer.ref, timer.name), timer.due)
+        for id in changes.drop_lines:
+            self._drop(db.waiting, id)
+        for row in changes.retried:
+            if row.id in db.waiting:
+                self._put(db.waiting, row.id, copy(row))
+        for row in changes.lines:
+            id = db.number("waiting")
+            added = copy(row)
+            added.id = id
+            self._put(db.waiting, id, added)
+
+    def _move_partitions(self, changes: Changes) -> None:
+        for s in self._slices:
+            row = self._held(s)
+            if row is None:
+                raise FencedError((s.place,))
+            counts = Counter(row.counts) + changes.counts.get(s.place, Counter())
+            _check_identities(counts)
+            time = max((t for t in (row.stream_time, changes.stream_times.get(s.place)) if t is not None), default=None)
+            row = replace(row, next_offset=s.end, stream_time=time, seen_at=self._db.clock(), counts=counts)
+            if s.records:
+                row = replace(row, last_offset=s.records[-1].offset, fingerprint=fingerprint(s.records[-1]))
+            self._put(self._db.partitions, s.place, row)
+
+    def _count_doors(self, changes: Changes) -> None:
+        doors = self._db.doors
+        for door, counts in changes.counts.items():
+            if isinstance(door, str):
+                for name, n in counts.items():
+                    self._put(doors, (door, name), doors.get((door, name), 0) + n)
+
+
+def shard_of(key: bytes) -> int:
+    """One shard is enough where one process holds everything; two let a test tell them apart."""
+    return sum(key) % 2
+
+
+def _copied(entity: Entity) -> Entity:
+    """What the entity's own row holds, in a copy that shares nothing that changes."""
+    return replace(entity, sequences=dict(entity.sequences), fired=dict(entity.fired), timers={}, line=[])
+
+
+def _check_identities(counts: Counter[str]) -> None:
+    if sum(counts[v] for v in RECORDS) != counts["records"] or sum(counts[o] for o in CONCERNED) != counts["concerned"]:
+        raise UnstorableError("a record without a verdict, or an entity without an outcome, was counted")
