@@ -1,6 +1,6 @@
 """A log in memory that keeps Kafka's promises: partitions, groups with eager rebalances, aborted records, refusals.
 
-Everything lives in one `Broker`; its members and publishers are told of nothing but what the ports say. Nothing here waits for a clock: readers
+Everything lives in one `MemoryBroker`; its members and publishers are told of nothing but what the ports say. Nothing here waits for a clock: readers
 are woken when records, assignments or the broker's absence change something.
 """
 
@@ -25,7 +25,7 @@ class _Group:
     offsets: dict[TopicPartition, int] = field(default_factory=dict[TopicPartition, int])
 
 
-class Broker:
+class MemoryBroker:
     """Topics and groups. `away` makes every call fail as when no broker can be reached; `clock` is the timestamp of new records, in ms."""
 
     def __init__(self, topics: Mapping[str, int] | None = None, *, largest: int = 1_000_000) -> None:
@@ -116,9 +116,9 @@ class Broker:
 
 
 class MemoryLog:
-    """A member of a group on a `Broker`."""
+    """A member of a group on a `MemoryBroker`."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: MemoryBroker) -> None:
         self._broker, self._group, self._assignment = broker, "", None
         self._positions: dict[TopicPartition, int | None] = {}
         self.topics: frozenset[str] = frozenset()
@@ -197,9 +197,9 @@ class MemoryLog:
 
 
 class MemoryPublisher:
-    """Writes to a `Broker`. Keys spread by a checksum, not by Kafka's hash: only the order per key is promised."""
+    """Writes to a `MemoryBroker`. Keys spread by a checksum, not by Kafka's hash: only the order per key is promised."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: MemoryBroker) -> None:
         self._broker, self._dead = broker, False
 
     async def start(self) -> None:

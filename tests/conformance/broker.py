@@ -16,7 +16,7 @@ from aiokafka.record.util import calc_crc32c
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.memory_log import Broker, MemoryLog, MemoryPublisher
+from stream.adapters.memory_log import MemoryBroker, MemoryLog, MemoryPublisher
 from stream.core.record import Header, TopicPartition
 from stream.ports import Log, Publisher
 
@@ -63,7 +63,7 @@ class Watch:
 
 class MemoryWorld:
     def __init__(self) -> None:
-        self.broker = Broker()
+        self.broker = MemoryBroker()
 
     async def topic(self, partitions: int = 1) -> str:
         name = uuid4().hex

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import Any, Literal, TypeVar
 
 import aiokafka
-from aiokafka.admin import AIOKafkaAdminClient, ConfigResource, NewPartitions, NewTopic
-from aiokafka.admin.config_resource import ConfigResourceType
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from stream.adapters.kafka.deadline import bounded, ended

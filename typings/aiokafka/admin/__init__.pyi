@@ -3,6 +3,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from aiokafka import OffsetAndMetadata, TopicPartition
+from aiokafka.admin.config_resource import ConfigResource
 
 class NewTopic:
     def __init__(self, name: str, num_partitions: int, replication_factor: int, *, topic_configs: Mapping[str, str] | None = ...) -> None: ...
@@ -39,5 +40,3 @@ class AIOKafkaAdminClient:
     async def describe_configs(self, config_resources: Sequence[ConfigResource]) -> list[_Reply]: ...
     async def alter_configs(self, config_resources: Sequence[ConfigResource]) -> list[_Reply]: ...
     async def list_consumer_group_offsets(self, group_id: str) -> Mapping[TopicPartition, OffsetAndMetadata]: ...
-
-from aiokafka.admin.config_resource import ConfigResource as ConfigResource
