@@ -109,4 +109,7 @@ class Changes:
     handled: list[Handled] = field(default_factory=list[Handled])
 
     def count(self, where: TopicPartition | str, what: Verdict | Outcome | str, n: int = 1) -> None:
-        self.counts.setdefault(where, Counter())[str(what)] += n
+        counter = self.counts.get(where)
+        if counter is None:
+            counter = self.counts[where] = Counter()
+        counter[str(what)] += n

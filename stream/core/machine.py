@@ -142,8 +142,7 @@ def _check_reach(machine: Machine[D]) -> None:
 
 
 def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
-    families = [a.event if isinstance(a, Concerns) else a for a in machine.events]
-    if not kind.__fact_type__ and kind not in families and any(row.event is kind for row in machine.transitions):
+    if not kind.__fact_type__ and any(row.event is kind for row in machine.transitions):
         raise DefinitionError(f"{machine.name}: {kind.__name__} has no type=; a row names one event, not a family")
     if kind not in OWN_EVENTS:
         if machine.ids_of(kind) is None:

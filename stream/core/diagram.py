@@ -1,0 +1,140 @@
+"""Diagrams of a machine, all from the one table: plain rows as values, text for a terminal, Mermaid for a page."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import msgspec
+
+from stream.core.clock import Sla
+from stream.core.event import wire_type
+from stream.core.machine import AnyMachine
+from stream.core.row import State, Transition
+
+
+class StateShown(msgspec.Struct, frozen=True):
+    """A state as a reader meets it; types are wire types, `sla` is words."""
+
+    name: str
+    owner: str
+    sla: str
+    escalate_to: str
+    ignores: tuple[str, ...]
+    defers: tuple[str, ...]
+    final: bool
+
+
+class RowShown(msgspec.Struct, frozen=True):
+    """A row for one source state ("" for a birth). `target` equals `source` where it stays and `stays` is true. `on` is words."""
+
+    source: str
+    on: str
+    target: str
+    stays: bool
+    when: str
+    then: str
+    emit: tuple[str, ...]
+
+
+class MachineShown(msgspec.Struct, frozen=True):
+    """A machine, ready for JSON by `msgspec.to_builtins`; rows in table order, so an earlier one wins."""
+
+    name: str
+    version: int
+    unborn: str
+    states: tuple[StateShown, ...]
+    rows: tuple[RowShown, ...]
+
+
+def shown(machine: AnyMachine) -> MachineShown:
+    """The machine as values."""
+    rows = tuple(_row(machine, row, source) for row in machine.transitions for source in _sources(machine, row))
+    return MachineShown(machine.name, machine.version, machine.unborn, tuple(_state(s) for s in machine.states), rows)
+
+
+def as_dict(machine: AnyMachine) -> dict[str, object]:
+    """The machine as plain dicts, sequences and text."""
+    plain: dict[str, object] = msgspec.to_builtins(shown(machine))
+    return plain
+
+
+def text(machine: AnyMachine) -> str:
+    """One block a state: what it means to rest there, then the ways out."""
+    found = shown(machine)
+    lines = [f"{found.name}, version {found.version}; for one not yet born: {found.unborn}"]
+    lines += [_line(row) for row in found.rows if not row.source]
+    for state in found.states:
+        lines += ["", _title(state), *(_line(row) for row in found.rows if row.source == state.name)]
+        lines += [f"  {word} {', '.join(types)}" for word, types in (("ignores", state.ignores), ("defers", state.defers)) if types]
+    return "\n".join(lines) + "\n"
+
+
+def mermaid(machine: AnyMachine) -> str:
+    """A `stateDiagram-v2`. States are numbered, because Mermaid takes no spaces in their ids."""
+    found = shown(machine)
+    ids = {state.name: f"s{n}" for n, state in enumerate(found.states)}
+    lines = ["stateDiagram-v2", *(f'    state "{_quoted(name)}" as {id}' for name, id in ids.items())]
+    for row in found.rows:
+        label = row.on + (f" [{row.when}]" if row.when else "") + (f" / {', '.join(row.emit)}" if row.emit else "")
+        lines.append(f"    {ids.get(row.source, '[*]')} --> {ids[row.target]}: {_quoted(label)}")
+    lines += [f"    {ids[state.name]} --> [*]" for state in found.states if state.final]
+    return "\n".join(lines) + "\n"
+
+
+def _sources(machine: AnyMachine, row: Transition[Any]) -> list[str]:
+    if row.opens:
+        return [""]
+    return [s.name for s in (row.sources if row.sources is not None else machine.states) if row.sources is not None or not s.final]
+
+
+def _state(state: State[Any]) -> StateShown:
+    sla, owner = state.sla, state.owner.name if state.owner else ""
+    to = sla.escalate_to.name if sla and sla.escalate_to else ""
+    ignores, defers = (tuple(wire_type(kind) or kind.__name__ for kind in kinds) for kinds in (state.ignores, state.defers))
+    return StateShown(state.name, owner, _within(sla), to, ignores, defers, state.final)
+
+
+def _row(machine: AnyMachine, row: Transition[Any], source: str) -> RowShown:
+    when, then, _ = row.names
+    target = row.to.name if row.to else source
+    return RowShown(source, _on(row), target, row.to is None, when, then, tuple(wire_type(kind) for kind in row.says))
+
+
+def _on(row: Transition[Any]) -> str:
+    if row.event is not None:
+        return wire_type(row.event)
+    return "settles" if row.after is None else f"after {_length(row.after)}"
+
+
+def _within(sla: Sla[Any] | None) -> str:
+    return "" if sla is None else _length(sla.within)
+
+
+def _length(within: object) -> str:
+    """A duration in its largest whole unit; a function by its name."""
+    if not isinstance(within, timedelta):
+        return str(getattr(within, "__name__", "?"))
+    for name, unit in (("day", timedelta(days=1)), ("hour", timedelta(hours=1)), ("minute", timedelta(minutes=1))):
+        if within >= unit and within % unit == timedelta(0):
+            return f"{within // unit} {name}{'s' if within // unit > 1 else ''}"
+    return f"{within.total_seconds():g} seconds"
+
+
+def _title(state: StateShown) -> str:
+    owner = f", owner {state.owner}" if state.owner else ""
+    sla = f", within {state.sla}" if state.sla else ""
+    to = f" else {state.escalate_to}" if state.escalate_to else ""
+    return f"{state.name}{owner}{sla}{to}{' (final)' if state.final else ''}"
+
+
+def _line(row: RowShown) -> str:
+    move = "stays" if row.stays else f"-> {row.target}"
+    when = f", when {row.when}" if row.when else ""
+    emit = f", says {', '.join(row.emit)}" if row.emit else ""
+    return f"  {row.on} {move}{when}{emit}"
+
+
+def _quoted(label: str) -> str:
+    """Mermaid ends a label at a quote, a semicolon or a line's end, and takes `#` for an entity."""
+    return label.translate({ord("#"): "#35;", ord('"'): "#quot;", ord(";"): "#59;", ord(":"): "#58;", ord("\n"): " "})

@@ -1,0 +1,110 @@
+"""A table or an App that cannot be meant is refused at import."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jobs
+import pytest
+from jobs import Job, JobDone, JobEvent, JobNoted, JobOpened, JobStarted, JobTold, Merged, job, make
+
+from stream import App, DefinitionError, Event, Machine, State, Topic, about, any_of, anytime, days, opens
+from stream.core.clock import SlaBreached, WaitExpired
+from stream.core.route import Routes
+from stream.core.row import Transition
+
+one, two, end = State[Job]("one"), State[Job]("two"), State[Job]("end", final=True)
+OPEN = opens(JobOpened, to=one, then=make)
+DONE = one.on(JobDone, to=end)
+
+
+class Keyless(Event, type="key.less", topic="jobs"):
+    it: str
+
+
+class TopicLess(Event, type="topic.less"):
+    it: str
+
+
+def table(*rows: Transition[Job], events: Sequence[Any] = (JobEvent,)) -> Machine[Job]:
+    return Machine("m", data=Job, events=events, transitions=rows)
+
+
+def says_topicless(j: Job, e: JobNoted) -> TopicLess:
+    return TopicLess(it="")
+
+
+def says_what(j: Job, e: JobNoted):  # type: ignore[no-untyped-def]
+    return None
+
+
+def four(j: Job, e: JobNoted, c: object, x: int) -> None: ...
+
+
+BAD: dict[str, tuple[Callable[[], object], str]] = {
+    "nothing leads to it": (lambda: table(OPEN, DONE, two.on(JobDone, to=end)), "nothing leads to 'two'"),
+    "only a circle of its own leads to it": (lambda: table(OPEN, DONE, two.on(JobDone, to=two)), "nothing leads to 'two'"),
+    "neither final nor left": (lambda: table(OPEN, one.on(JobDone, to=two)), "'two' is neither final nor left"),
+    "left though final": (lambda: table(OPEN, DONE, end.on(JobStarted, to=one)), "'end' is final, yet left"),
+    "no birth": (lambda: table(DONE), "no opens"),
+    "a row after an unguarded one": (lambda: table(OPEN, DONE, one.on(JobDone)), "can never fire"),
+    "two states of one name": (lambda: table(OPEN, DONE, State[Job]("one").on(JobStarted, to=end)), "two states are called 'one'"),
+    "not addressable": (lambda: table(OPEN, DONE, one.on(Merged)), "does not say which m a Merged is about"),
+    "deferred but not addressable": (
+        lambda: table(opens(JobOpened, to=(s := State[Job]("s", defers=(Merged,))), then=make), s.on(JobDone, to=end)),
+        "does not say which m a Merged",
+    ),
+    "a family without a key": (lambda: table(OPEN, DONE, one.on(Keyless), events=(JobEvent, Keyless)), "has no key="),
+    "a row on a family": (lambda: table(OPEN, DONE, one.on(JobEvent), events=(about(JobEvent, lambda e: e.job_id),)), "has no type="),
+    "a row on our own note": (lambda: table(OPEN, DONE, one.on(WaitExpired)), "no row can take a WaitExpired"),
+    "emits what has no topic": (lambda: anytime(JobNoted, then=jobs.note, emit=says_topicless), "has no topic="),
+    "emits what it does not name": (lambda: one.on(JobNoted, emit=says_what), "name in its return annotation"),
+    "too many arguments": (lambda: one.on(JobNoted, then=four), "takes 4 arguments"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "after no time": (lambda: one.after(days(0), to=end), "must be positive"),
+    "two machines of one name": (lambda: App("x", machines=(job, job)), "two machines are called 'job'"),
+    "two topics of one name": (lambda: App("x", topics=(Topic("a"), Topic("a"))), "two topics are called 'a'"),
+    "its own alerts": (lambda: App("x", machines=(job,), alerts="jobs"), "its own alerts topic"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_definition_that_cannot_be_meant_is_refused(name: str) -> None:
+    make_it, words = BAD[name]
+    with pytest.raises(DefinitionError, match=words):
+        make_it()
+
+
+def test_a_definition_that_can_be_meant_is_taken() -> None:
+    made = table(OPEN, DONE, one.on(one.breached, to=two), any_of(two).after(days(1), to=end))
+    assert [s.name for s in made.states] == ["one", "end", "two"]
+    assert made.takes == {JobOpened, JobDone, SlaBreached}
+
+
+def test_an_app_knows_what_it_takes_says_and_reads() -> None:
+    app = App("x", machines=(job,), topics=(Topic("jobs", partitions=3),))
+    assert (app.consumed, app.emitted) == ({"jobs"}, {"told", "alerts"})
+    assert {JobOpened, JobTold, Merged, SlaBreached} <= set(app.classes)
+    assert (app.topic("jobs").partitions, app.topic("told").partitions) == (3, 8)
+
+
+def test_a_machine_fed_by_another_stands_one_level_higher() -> None:
+    feeds = App("x", machines=(follower("second"), job)).feeds
+    assert feeds.levels == (frozenset({"jobs"}), frozenset({"told"}))
+    assert feeds.machines == {"job": (0, frozenset({"jobs"})), "second": (1, frozenset({"told"}))}
+
+
+def follower(name: str) -> Machine[Job]:
+    return Machine(
+        name,
+        data=Job,
+        events=(JobTold,),
+        transitions=(opens(JobTold, to=one, then=lambda e: Job(job_id=e.job_id, size=1)), one.after(days(1), to=end)),
+    )
+
+
+@pytest.mark.parametrize("id", ["", "x" * 513, "a\0", "\ud800", 7, None])
+def test_an_id_that_cannot_be_stored_is_refused_by_routing(id: object) -> None:
+    bad = Machine("m", data=Job, events=(about(JobEvent, lambda e: id),), transitions=(OPEN, DONE))  # type: ignore[arg-type, return-value]  # pyright: ignore
+    with pytest.raises((ValueError, TypeError)):
+        Routes(App("x", machines=(bad,))).route(JobOpened(job_id="a"))
