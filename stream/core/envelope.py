@@ -21,7 +21,8 @@ from stream.core.trace import traceparent
 MAX_HEADERS, MAX_HEADER_BYTES, MAX_ATTRIBUTE = 128, 64 * 1024, 512
 _REQUIRED = ("specversion", "id", "source", "type")
 _OPTIONAL = ("time", "subject", "correlationid", "causationid", "actor", "traceparent")
-_NAMES = {f"ce_{name}": name for name in (*_REQUIRED, *_OPTIONAL)}
+_FOREIGN = {"traceparent": "hop", "content-type": "content-type"}
+_NAMES = {**{f"ce_{name}": name for name in (*_REQUIRED, *_OPTIONAL)}, **_FOREIGN}
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _Attributes = dict[str, str]
 
@@ -45,7 +46,7 @@ _structured = msgspec.json.Decoder(_Structured)
 
 
 def read(record: Record, value: bytes, topic: Topic, limit: int) -> tuple[_Attributes, bytes]:
-    """The attributes and the data. `hop` among them is the transport's own `traceparent`. Raises `MalformedError`."""
+    """The attributes and the data. The transport's own `traceparent` goes before the producer's. Raises `MalformedError`."""
     attributes = _headers(record)
     mode = attributes.pop("content-type", "").lower()
     hop = attributes.pop("hop", "")
@@ -58,7 +59,7 @@ def read(record: Record, value: bytes, topic: Topic, limit: int) -> tuple[_Attri
             raise MalformedError(Reason.MISSING_ATTRIBUTE, f"no {name}")
     _check(attributes)
     if hop:
-        attributes["hop"] = hop
+        attributes["traceparent"] = hop
     return attributes, value
 
 
@@ -68,7 +69,9 @@ def instant(text: str | None, timestamp: int) -> datetime:
         if text is None:
             made = datetime.fromtimestamp(timestamp / 1000, UTC)
         elif _INSTANT.fullmatch(text):
-            made = datetime.fromisoformat(text.upper()).astimezone(UTC)
+            made = datetime.fromisoformat(text.upper())
+            if made.tzinfo is not UTC:
+                made = made.astimezone(UTC)
         else:
             raise ValueError("not RFC 3339")
     except (ValueError, OverflowError, OSError) as error:
@@ -89,32 +92,26 @@ def write_headers(attributes: Mapping[str, str], time: datetime, trace: Trace | 
 def _headers(record: Record) -> _Attributes:
     found: _Attributes = {}
     size = 0
+    own = _NAMES.get
     if len(record.headers) > MAX_HEADERS:
         raise MalformedError(Reason.HEADER_LIMIT, f"{len(record.headers)} headers, the limit is {MAX_HEADERS}")
     for key, value in record.headers:
-        size += len(key) + (0 if value is None else len(value))
+        size += len(key)
+        if value is not None:
+            size += len(value)
+            if name := own(key):
+                text = value.decode("utf-8", "surrogateescape")
+                if name in found and found[name] != text and key not in _FOREIGN:
+                    raise MalformedError(Reason.MISSING_ATTRIBUTE, f"{name} is there twice, with different values")
+                found[name] = text
+                continue
+            if key.lower() == "content-type":
+                found["content-type"] = value.decode("latin-1")
         if not key.isascii() and unsafe_text(key):
             raise MalformedError(Reason.UNDECODABLE, "a header key is not UTF-8")
-        if name := _NAMES.get(key):
-            _note(found, name, value)
-        elif key == "traceparent" and value is not None:
-            found["hop"] = value.decode("latin-1")
-        elif key.lower() == "content-type" and value is not None:
-            found["content-type"] = value.decode("latin-1")
     if size > MAX_HEADER_BYTES:
         raise MalformedError(Reason.HEADER_LIMIT, f"{size} bytes of headers, the limit is {MAX_HEADER_BYTES}")
     return found
-
-
-def _note(found: _Attributes, name: str, value: bytes | None) -> None:
-    if value is None:
-        return
-    try:
-        text = value.decode()
-    except UnicodeDecodeError as error:
-        raise MalformedError(Reason.MISSING_ATTRIBUTE, f"{name} is not UTF-8") from error
-    if found.setdefault(name, text) != text:
-        raise MalformedError(Reason.MISSING_ATTRIBUTE, f"{name} is there twice, with different values")
 
 
 def _unfold(mode: str, value: bytes, limit: int) -> tuple[_Attributes, bytes]:
@@ -151,8 +148,11 @@ def _text(value: object) -> str:
 def _check(attributes: _Attributes) -> None:
     if attributes["specversion"] != "1.0":
         raise MalformedError(Reason.MISSING_ATTRIBUTE, "specversion is not 1.0")
+    whole = "".join(attributes.values())
+    if len(whole) <= MAX_ATTRIBUTE and whole.isascii() and "\0" not in whole:
+        return
     for name, text in attributes.items():
         if len(text) > MAX_ATTRIBUTE:
             raise MalformedError(Reason.HEADER_LIMIT, f"{name} is longer than {MAX_ATTRIBUTE}")
-        if ("\0" in text or not text.isascii()) and (why := unsafe_text(text)):
-            raise MalformedError(Reason.UNSAFE_TEXT, f"{name} holds {why}")
+        if why := unsafe_text(text):
+            raise MalformedError(Reason.UNSAFE_TEXT if "\0" in text else Reason.MISSING_ATTRIBUTE, f"{name} holds {why}")

@@ -22,7 +22,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 
 def identity_of(source: str, id: str) -> bytes:
     """The dedupe key of (source, id). It starts with a time only where the id carries one (UUIDv7, ULID): kind to the inbox's index."""
-    whole = digest("id", source, id)
+    whole = blake2b(f"id {len(source)}:{source}{id}".encode("utf-8", "surrogatepass"), digest_size=16).digest()
     return prefix + whole[:10] if (prefix := _time_prefix(id)) else whole
 
 
@@ -36,7 +36,13 @@ def content_of(type: str, subject: str, event: Fact) -> bytes:
 
     A field added later with a default therefore changes no hash. Headers and times are no content.
     """
-    known = {name: value for name, value, default in _fields(event) if value != default}
+    required, optional = _fields.get(event.__class__) or _learn(event.__class__)
+    known: object = event
+    if optional:
+        known = {name: getattr(event, field) for field, name in required}
+        for field, name, default in optional:
+            if (value := getattr(event, field)) != default:
+                known[name] = value
     return blake2b(_encoder.encode((type, subject, known)), digest_size=16).digest()
 
 
@@ -73,14 +79,16 @@ def _time_prefix(id: str) -> bytes:
     return b""
 
 
-_defaults: dict[type, tuple[tuple[str, str, object], ...]] = {}
+_Required = tuple[tuple[str, str], ...]
+_Optional = tuple[tuple[str, str, object], ...]
+_fields: dict[type, tuple[_Required, _Optional]] = {}
 
 
-def _fields(event: Fact) -> list[tuple[str, object, object]]:
-    kind = type(event)
-    if kind not in _defaults:
-        _defaults[kind] = tuple((f.name, f.encode_name, _default(f)) for f in msgspec.structs.fields(kind))
-    return [(wire, getattr(event, name), default) for name, wire, default in _defaults[kind]]
+def _learn(kind: type[Fact]) -> tuple[_Required, _Optional]:
+    """The (attribute, name on the wire) of fields that must be there, and of the others with their defaults."""
+    found = [(f.name, f.encode_name, _default(f)) for f in msgspec.structs.fields(kind)]
+    required = tuple((field, name) for field, name, default in found if default is msgspec.NODEFAULT)
+    return _fields.setdefault(kind, (required, tuple(f for f in found if f[2] is not msgspec.NODEFAULT)))
 
 
 def _default(field: msgspec.structs.FieldInfo) -> object:
