@@ -1,0 +1,130 @@
+"""The relay: what was committed to the outbox goes onto its topics, shard by shard, in the order it was written."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from stream.core.errors import FencedError, UnavailableError, UncertainError
+from stream.ports import Outbox, Publisher, Round, Telemetry
+from stream.runtime.waiting import Bell, Stop, Trouble
+
+SHORTEST, LONGEST = 0.02, 1.0
+"""Seconds between two looks at an outbox that was empty: doubled while it stays so, short again after a wake or a find."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelaySettings:
+    """`owner` names this relay in the leases; `most` is how many shards it takes at once."""
+
+    owner: str
+    batch: int = 1000
+    lease: timedelta = timedelta(seconds=15)
+    most: int = 1 << 15
+
+
+@dataclass(frozen=True, kw_only=True)
+class RelayParts:
+    """What a relay works with. `bell` is rung when somebody in this process committed messages."""
+
+    outbox: Callable[[], Outbox]
+    publisher: Callable[[], Publisher]
+    telemetry: Telemetry
+    bell: Bell
+
+
+class Relay:
+    """Holds leases, reads rounds, publishes, advances. A send with an unknown end is sent again: ids and sequences are the same."""
+
+    def __init__(self, settings: RelaySettings, parts: RelayParts, stop: Stop) -> None:
+        self._set, self._parts, self._stop = settings, parts, stop
+        self._outbox = parts.outbox()
+        self._publisher: Publisher | None = None
+        self._shards: Sequence[int] = ()
+        self._renew_at = 0.0
+        self._outages = Trouble("relay", stop)
+
+    async def run(self) -> None:
+        pause = SHORTEST
+        try:
+            while not self._stop:
+                sent = await self._turn()
+                pause = SHORTEST if sent else min(LONGEST, pause * 2)
+                if not sent and await self._parts.bell.wait(pause):
+                    pause = SHORTEST
+        finally:
+            await self._end()
+
+    async def _turn(self) -> bool:
+        """One round of every shard; true when anything was sent, or more waits."""
+        sent = False
+        try:
+            await self._lease()
+            for shard in self._shards:
+                sent |= await self._shard(shard)
+            self._outages.over()
+        except UncertainError as error:
+            await self._drop_publisher()
+            await self._outages.wait(error)
+        except UnavailableError as error:
+            await self._outages.wait(error)
+        return sent
+
+    async def _lease(self) -> None:
+        now = time.monotonic()
+        if now < self._renew_at:
+            return
+        # A third of the lease: two renewals may fail before another relay takes over.
+        self._shards = await self._outbox.lease(self._set.owner, self._set.lease, self._set.most)
+        self._renew_at = now + self._set.lease.total_seconds() / 3
+
+    async def _shard(self, shard: int) -> bool:
+        try:
+            round = await self._outbox.read(shard, self._set.batch)
+            if round.rows:
+                await self._publish(round)
+            return bool(round.rows) or round.more
+        except FencedError:
+            structlog.get_logger("stream").info("outbox shard taken over by another relay", shard=shard)
+            self._renew_at = 0.0
+            return False
+
+    async def _publish(self, round: Round) -> None:
+        publisher = await self._started()
+        began = time.time_ns()
+        try:
+            refused = await publisher.publish(round.rows)
+        except UncertainError as error:
+            self._parts.telemetry.sent(round.rows, began, time.time_ns(), str(error))
+            raise
+        for refusal in refused:
+            structlog.get_logger("stream").error("message refused: its key is held", seq=refusal.seq, reason=refusal.reason, error=refusal.error)
+        await self._outbox.advance(round, refused)
+        self._parts.telemetry.sent(round.rows, began, time.time_ns())
+
+    async def _started(self) -> Publisher:
+        if self._publisher is None:
+            publisher = self._parts.publisher()
+            await publisher.start()
+            self._publisher = publisher
+        return self._publisher
+
+    async def _drop_publisher(self) -> None:
+        publisher, self._publisher = self._publisher, None
+        if publisher is not None:
+            await publisher.stop()
+
+    async def _end(self) -> None:
+        """One last turn, then let go of the shards: nobody has to wait for the leases to run out."""
+        try:
+            await self._turn()
+            await self._drop_publisher()
+            await self._outbox.release(self._set.owner)
+        except UnavailableError as error:
+            structlog.get_logger("stream").warning("leases not given back", error=str(error))
+        finally:
+            await self._outbox.close()
