@@ -1,0 +1,102 @@
+-- What operators ask, and the one thing they write: the audit. Reads take no lock.
+
+-- name: partitions
+-- Where every partition stands and what became of its records.
+select * from partition order by topic, partition;
+
+-- name: door_counts
+select door, name, n from door_count order by door, name;
+
+-- name: held
+-- Messages the broker refused, and later ones of their key.
+select topic, reason, count(*) as n, min(held_at) as oldest from outbox_held where status = 'open' group by topic, reason order by topic, reason;
+
+-- name: relays
+-- Who publishes how many shards; a lease that ran out has no owner.
+select owner, count(*) as shards, min(leased_until) as until
+from outbox_position where owner <> '' and leased_until > clock_timestamp()
+group by owner order by owner;
+
+-- name: timers_of_machines
+-- Timers by machine: how many there are, how many are past their instant, and the first.
+select machine, count(*) as n, count(*) filter (where due_at <= stream_now()) as due, min(due_at) as first from timer group by machine order by machine;
+
+-- name: lines_of_machines
+-- Events that wait for their entity, by machine and cause.
+select machine, outcome, reason, count(*) as events, count(distinct entity_id) as entities, min(since) as oldest
+from waiting group by machine, outcome, reason order by machine, outcome, reason;
+
+-- name: open_letters
+-- Dead letters nobody has dealt with, by cause.
+select topic, reason, count(*) as n, min(at) as oldest, max(at) as newest
+from dead_letter where status = 'open' group by topic, reason order by topic, reason;
+
+-- name: clock_ahead
+select stream_now() as now, clock_timestamp() as clock, ahead from clock;
+
+-- name: entities
+-- Entities by machine and state (null: any), in order, after the one named.
+select machine, id, version, state, since, time, n, holds
+from entity
+where ($1::text is null or machine = $1) and ($2::text is null or state = $2) and (machine, id) > ($3::text, $4::text)
+order by machine, id limit $5;
+
+-- name: entity
+select machine, id, version, machine_version, state, data, since, time, n, last_id, holds from entity where machine = $1 and id = $2;
+
+-- name: timeline
+-- The latest `$2` history rows of one entity, by the ids that each row has of the one before it.
+with recursive walk as (
+    select h.*, 1 as depth from history h where h.id = $1
+    union all
+    select h.*, w.depth + 1 from walk w join history h on h.id = w.prev_id where w.prev_id > 0 and w.depth < $2
+)
+select n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at, correlation_id, causation_id, trace_id, door, error
+from walk order by n;
+
+-- name: timers_of_entity
+select name, due_at as due from timer where machine = $1 and entity_id = $2 order by due_at, name;
+
+-- name: line_of_entity
+-- What waits for one entity, in order.
+select id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error, topic, partition, "offset", value
+from waiting where machine = $1 and entity_id = $2 order by id;
+
+-- name: parked
+-- Entities whose line is parked: at which event, why, and how many wait.
+select * from (
+    select distinct on (machine, entity_id)
+        machine, entity_id, event_type, event_id, error, attempts, since, correlation_id, count(*) over (partition by machine, entity_id) as waiting
+    from waiting where outcome = 'parked' and ($1::text is null or machine = $1)
+    order by machine, entity_id, id
+) heads
+order by since, machine, entity_id limit $2;
+
+-- name: letters
+-- Dead letters by status and reason (null: any), the newest first.
+select id, at, status, reason, error, event_type, event_id, machine, entity_id, topic, partition, "offset", closed_by, closed_at
+from dead_letter
+where ($1::text is null or status = $1) and ($2::text is null or reason = $2) and ($3::text is null or topic = $3)
+order by id desc limit $4;
+
+-- name: letter
+select * from dead_letter where id = $1;
+
+-- name: outcomes_of_flow
+-- Everything recorded under a correlation id; found by its hash index.
+select event_id, event_type, source, actor, causation_id, trace_id, machine, entity_id, outcome, reason, from_state, to_state, time, at, door, error
+from history where correlation_id = $1 order by id limit $2;
+
+-- name: messages_of_flow
+-- What was said under a correlation id and is still in the outbox, sent or not.
+select seq, message_id, type, topic, machine, entity_id, headers, written_at from outbox where correlation_id = $1 order by seq limit $2;
+
+-- name: lines_of_flow
+select event_id, event_type, machine, entity_id, outcome, reason, since, error from waiting where correlation_id = $1 order by id limit $2;
+
+-- name: letters_of_flow
+select id, event_id, event_type, machine, entity_id, reason, error, at, status from dead_letter where correlation_id = $1 order by id limit $2;
+
+-- name: note_order
+-- What an operator ordered; in the transaction that does it.
+insert into audit (actor, action, target, reason) values ($1, $2, $3, $4);
