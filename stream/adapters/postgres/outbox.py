@@ -11,10 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import asyncpg
+
 from stream.adapters.postgres.columns import message_headers
 from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.core.errors import FencedError
 from stream.ports import Outgoing, Refusal, Round
+
+_BEHIND = ("behind", "an earlier message of its key is held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +54,19 @@ class PostgresOutbox:
             if not rows:
                 raise self._lost(shard)
             found = [r for r in rows if r["seq"] is not None]
-            full = len(found) == limit
+            full, half = len(found) == limit, rows[0]["half"]
             self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not full)
-            held = [r["seq"] for r in found if r["held"]]
-            if held:
-                await self.connection.execute("hold", held, ["behind"] * len(held), ["an earlier message of its key is held"] * len(held))
-            free = [Outgoing(r["seq"], r["topic"], r["key"], r["value"], message_headers(r["headers"])) for r in found if not r["held"]]
-            round = Round(shard, epoch, free, full)
-            if free or not found:
+            await self._pass_over([r["seq"] for r in found if r["held"]])
+            free = [_outgoing(r) for r in found if not r["held"]]
+            # After the end of a pass that was begun before, what was written since is to be had at once.
+            round = Round(shard, epoch, free, full or half)
+            if free or not (found or half):
                 return round
             await self.advance(round, ())
+
+    async def _pass_over(self, held: Sequence[int]) -> None:
+        if held:
+            await self.connection.execute("hold", held, [_BEHIND[0]] * len(held), [_BEHIND[1]] * len(held))
 
     async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
         passage = self._passages[round.shard]
@@ -78,7 +85,7 @@ class PostgresOutbox:
         for row in round.rows:
             refusal = by_seq.get(row.seq)
             if (row.topic, row.key) in closed:
-                rows.append((row.seq, "behind", "an earlier message of its key is held"))
+                rows.append((row.seq, *_BEHIND))
             elif refusal:
                 closed.add((row.topic, row.key))
                 rows.append((row.seq, refusal.reason, refusal.error))
@@ -99,3 +106,7 @@ class PostgresOutbox:
     def _lost(self, shard: int) -> FencedError:
         self._epochs.pop(shard, None)
         return FencedError((shard,))
+
+
+def _outgoing(row: asyncpg.Record) -> Outgoing:
+    return Outgoing(row["seq"], row["topic"], row["key"], row["value"], message_headers(row["headers"]))

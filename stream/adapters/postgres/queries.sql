@@ -269,14 +269,14 @@ update outbox_position set owner = '', leased_until = '-infinity' where owner = 
 
 -- name: read_shard
 -- What `hi` sees and `lo` does not, after `seq`, in the order of `seq`; without an unfinished `hi`, the present snapshot becomes it.
--- One row with a null seq says that the lease is held and nothing is unsent. `held`: an earlier message of its key is held.
+-- One row with a null seq says that the lease is held and nothing is unsent. `half`: the pass was begun before. `held`: an earlier message of its key is held.
 with place as materialized (
-    select shard, lo, coalesce(hi, pg_current_snapshot()) as hi, case when hi is null then 0 else seq end as seq
+    select shard, lo, coalesce(hi, pg_current_snapshot()) as hi, hi is not null as half, case when hi is null then 0 else seq end as seq
     from outbox_position
     where shard = $1 and epoch = $2 and owner = $3 and leased_until > clock_timestamp()
 )
 select
-    p.hi::text as hi, o.seq, o.topic, o.key, o.value, o.headers,
+    p.hi::text as hi, p.half, o.seq, o.topic, o.key, o.value, o.headers,
     exists (select from outbox_held h where h.topic = o.topic and h.key = o.key and h.status = 'open') as held
 from place p
 left join lateral (

@@ -1,0 +1,21 @@
+"""Storage of both kinds for every test that asks for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.conformance.storage import Storage, closing, in_memory, in_postgres
+
+
+@pytest.fixture(params=["memory", "postgres"])
+def unclosed(request: pytest.FixtureRequest) -> Storage:
+    """Not asynchronous: an asynchronous fixture cannot ask for another by name."""
+    return in_memory() if request.param == "memory" else in_postgres(request.getfixturevalue("database"))
+
+
+@pytest.fixture
+async def storage(unclosed: Storage) -> AsyncIterator[Storage]:
+    async with closing(unclosed):
+        yield unclosed

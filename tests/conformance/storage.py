@@ -1,0 +1,164 @@
+"""A place to keep state, in memory or in PostgreSQL, and the small values its tests write."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
+from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.postgres.connection import PostgresSettings
+from stream.adapters.postgres.outbox import PostgresOutbox
+from stream.adapters.postgres.store import PostgresStore
+from stream.adapters.postgres.timetable import PostgresTimetable
+from stream.core.changes import Changes, History, Message
+from stream.core.entity import Entity, Trace
+from stream.core.outcome import Outcome
+from stream.core.record import Record, Ref, TopicPartition
+from stream.ports import Outbox, Slice, Store, Timetable, Transaction
+
+T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
+PLACE = TopicPartition("jobs", 0)
+JOB = Ref("job", "j-1")
+
+
+class Closing(Protocol):
+    async def close(self) -> None: ...
+
+
+class MovingTimetable(Timetable, Protocol):
+    async def move_clock(self, ahead: timedelta) -> None: ...
+
+
+P = TypeVar("P", bound=Closing)
+
+
+@dataclass
+class Storage:
+    """Makes stores, outboxes and timetables over one database, each on a connection of its own, and closes them at the end."""
+
+    new_store: Callable[[], Store]
+    new_outbox: Callable[[], Outbox]
+    new_timetable: Callable[[], MovingTimetable]
+    opened: list[Closing]
+
+    def store(self) -> Store:
+        return self._open(self.new_store())
+
+    def outbox(self) -> Outbox:
+        return self._open(self.new_outbox())
+
+    def timetable(self) -> MovingTimetable:
+        return self._open(self.new_timetable())
+
+    def _open(self, part: P) -> P:
+        self.opened.append(part)
+        return part
+
+
+@asynccontextmanager
+async def closing(storage: Storage) -> AsyncIterator[Storage]:
+    try:
+        yield storage
+    finally:
+        for part in storage.opened:
+            await part.close()
+
+
+def in_memory() -> Storage:
+    database = MemoryDatabase()
+    return Storage(lambda: MemoryStore(database), lambda: MemoryOutbox(database), lambda: MemoryTimetable(database), [])
+
+
+def in_postgres(dsn: str) -> Storage:
+    settings = PostgresSettings(dsn=dsn)
+    return Storage(lambda: PostgresStore(settings), lambda: PostgresOutbox(settings), lambda: PostgresTimetable(settings), [])
+
+
+def key(n: int) -> bytes:
+    return n.to_bytes(16)
+
+
+def record(offset: int, value: bytes = b"{}") -> Record:
+    return Record(PLACE.topic, PLACE.partition, offset, 1_700_000_000_000 + offset, b"j-1", value, [("ce_id", b"x"), ("\udcff", None)])
+
+
+def batch(epoch: int, start: int, count: int = 1, place: TopicPartition = PLACE) -> Slice:
+    return Slice(place, epoch, start, start + count, [record(start + i) for i in range(count)])
+
+
+def history(ref: Ref, n: int, at: datetime = T0) -> History:
+    """An applied move."""
+    names = dict.fromkeys(("reason", "source", "actor", "from_state", "causation_id", "error"), "")
+    return History(
+        ref=ref,
+        n=n,
+        outcome=Outcome.APPLIED,
+        event_id=f"e-{n}",
+        event_type="job.moved",
+        to_state="open",
+        time=T0,
+        at=at,
+        correlation_id="c-1",
+        trace_id="0" * 32,
+        door="partitions",
+        hash=b"h",
+        **names,
+    )
+
+
+def message(key: str, n: int, emitter: Ref = JOB, topic: str = "out") -> Message:
+    return Message(emitter, topic, key.encode(), b"{}", [("ce_id", f"m-{n}")], f"m-{n}", "job.told", n, "c-1", Trace("a", "b"))
+
+
+def applied(changes: Changes, entity: Entity, *messages: Message, state: str = "open") -> Changes:
+    """A move of `entity`, as `decide` would write it."""
+    changes.versions.setdefault(entity.ref, entity.version)
+    entity.version, entity.n, entity.state, entity.time, entity.since = entity.version + 1, entity.n + 1, state, T0, T0
+    changes.entities[entity.ref] = entity
+    changes.history.append(history(entity.ref, entity.n))
+    changes.messages.extend(messages)
+    return changes
+
+
+def counted(changes: Changes, n: int, place: TopicPartition = PLACE) -> Changes:
+    """`n` records, each admitted, and applied by one entity."""
+    for what in ("records", "admitted", "concerned", "applied"):
+        changes.count(place, what, n)
+    return changes
+
+
+async def move(tx: Transaction, *messages: Message, ref: Ref = JOB) -> Entity:
+    """Load an entity, move it, save."""
+    entity = (await tx.load([ref]))[ref]
+    await tx.save(applied(Changes(), entity, *messages))
+    return entity
+
+
+async def tell(store: Store, *messages: Message, ref: Ref = JOB) -> None:
+    async with store.transaction() as tx:
+        await tx.claim_timers(())
+        await move(tx, *messages, ref=ref)
+
+
+async def look(store: Store, ref: Ref = JOB) -> Entity:
+    async with store.transaction() as tx:
+        await tx.claim_timers(())
+        return (await tx.load([ref]))[ref]
+
+
+async def drain(outbox: Outbox, shards: Sequence[int], limit: int = 100) -> list[str]:
+    """Publish everything unsent: the ids, in the order they were sent."""
+    sent: list[str] = []
+    for shard in shards:
+        more = True
+        while more:
+            round = await outbox.read(shard, limit)
+            more = round.more
+            sent += [value.decode() for row in round.rows for name, value in row.headers if name == "ce_id"]
+            if round.rows:
+                await outbox.advance(round, ())
+    return sent

@@ -1,0 +1,129 @@
+"""What every `Outbox` and `Timetable` promises, in memory and in PostgreSQL."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from stream.core.changes import Changes
+from stream.core.entity import Timer
+from stream.core.errors import FencedError
+from stream.core.record import Ref
+from stream.ports import Refusal
+from tests.conformance.storage import JOB, T0, Storage, applied, drain, message, tell
+
+TTL = timedelta(minutes=5)
+
+
+async def test_what_was_committed_is_read_once_in_order(storage: Storage) -> None:
+    store, outbox = storage.store(), storage.outbox()
+    shards = await outbox.lease("r", TTL, 99)
+    await tell(store, *(message("k", n) for n in range(5)))
+    assert await store.backlog() == 5
+    assert await drain(outbox, shards, limit=2) == [f"m-{n}" for n in range(5)]
+    await tell(store, message("k", 5))
+    assert await drain(outbox, shards) == ["m-5"]
+    assert await drain(outbox, shards) == []
+    assert await store.backlog() == 0
+
+
+async def test_what_was_not_acknowledged_is_read_again(storage: Storage) -> None:
+    store, outbox = storage.store(), storage.outbox()
+    shards = await outbox.lease("r", TTL, 99)
+    await tell(store, message("k", 1), message("k", 2))
+    for shard in shards:
+        await outbox.read(shard, 1)
+    assert await drain(outbox, shards) == ["m-1", "m-2"]
+
+
+async def test_a_half_sent_pass_goes_on_after_another_relay_took_over(storage: Storage) -> None:
+    store, first, second = storage.store(), storage.outbox(), storage.outbox()
+    shards = await first.lease("a", TTL, 99)
+    await tell(store, *(message("k", n) for n in range(4)))
+    for shard in shards:
+        round = await first.read(shard, 2)
+        if round.rows:
+            await first.advance(round, ())
+    await tell(store, message("k", 4))
+    await first.release("a")
+    assert await drain(second, await second.lease("b", TTL, 99)) == ["m-2", "m-3", "m-4"]
+
+
+async def test_a_shard_has_one_relay_and_an_expired_one_is_fenced(storage: Storage) -> None:
+    store, first, second = storage.store(), storage.outbox(), storage.outbox()
+    shards = await first.lease("a", TTL, 99)
+    assert await second.lease("b", TTL, 99) == []
+    assert await first.lease("a", timedelta(0), 99) == shards
+    await tell(store, message("k", 1))
+    assert await second.lease("b", TTL, 99) == shards
+    for shard in shards:
+        with pytest.raises(FencedError):
+            await first.read(shard, 10)
+    assert await drain(second, shards) == ["m-1"]
+
+
+async def test_a_relay_that_lost_its_lease_while_sending_cannot_move_the_position(storage: Storage) -> None:
+    store, first, second = storage.store(), storage.outbox(), storage.outbox()
+    shards = await first.lease("a", TTL, 99)
+    await tell(store, message("k", 1))
+    rounds = [await first.read(shard, 10) for shard in shards]
+    await first.lease("a", timedelta(0), 99)
+    await second.lease("b", TTL, 99)
+    for round in rounds:
+        with pytest.raises(FencedError):
+            await first.advance(round, ())
+    assert await drain(second, shards) == ["m-1"]
+
+
+async def test_a_relay_takes_no_more_shards_than_it_may_and_leaves_the_rest(storage: Storage) -> None:
+    first, second = storage.outbox(), storage.outbox()
+    everything = await first.lease("a", TTL, 99)
+    assert await first.lease("a", TTL, 1) == everything[:1]
+    assert await second.lease("b", TTL, 99) == everything[1:]
+
+
+async def test_a_refused_message_holds_later_ones_of_its_key_and_nothing_else(storage: Storage) -> None:
+    store, outbox = storage.store(), storage.outbox()
+    shards = await outbox.lease("r", TTL, 99)
+    await tell(store, message("k", 1), message("k", 2), message("k", 3, topic="other"))
+    for shard in shards:
+        round = await outbox.read(shard, 10)
+        if round.rows:
+            await outbox.advance(round, [Refusal(round.rows[0].seq, "too_large", "1 MB")])
+    await tell(store, message("k", 4), message("k", 5, topic="other"))
+    assert await drain(outbox, shards) == ["m-5"]
+    await tell(store, message("k", 6))
+    assert await drain(outbox, shards, limit=1) == []
+    assert await store.backlog() == 0
+
+
+async def test_feeds_name_the_oldest_unsent_message_of_each_topic(storage: Storage) -> None:
+    store, outbox, timetable = storage.store(), storage.outbox(), storage.timetable()
+    before = (await timetable.feeds()).now
+    await tell(store, message("k", 1), message("k", 2, topic="other"))
+    feeds = await timetable.feeds()
+    assert set(feeds.unsent) == {"out", "other"}
+    assert all(before <= at <= feeds.now for at in feeds.unsent.values())
+    await drain(outbox, await outbox.lease("r", TTL, 99))
+    assert (await timetable.feeds()).unsent == {}
+
+
+async def test_what_is_due_comes_earliest_first_for_the_machines_asked_for(storage: Storage) -> None:
+    store, timetable = storage.store(), storage.timetable()
+    minute = timedelta(minutes=1)
+    async with store.transaction() as tx:
+        await tx.claim_timers(())
+        refs = [JOB, Ref("job", "j-2"), Ref("call", "c")]
+        changes = Changes()
+        for n, entity in enumerate((await tx.load(refs)).values()):
+            timers = [Timer(entity.ref, "a", T0 - n * minute), Timer(entity.ref, "b", T0 + minute)]
+            entity.timers = {t.name: t.due for t in timers}
+            changes.set_timers += timers
+            applied(changes, entity)
+        await tx.save(changes)
+    due = await timetable.due({"job": T0}, 10)
+    assert [ref for ref, _ in due] == [Ref("job", "j-2"), JOB]
+    assert [at for _, at in due] == [T0 - 2 * minute, T0 - minute]
+    assert len(await timetable.due({"job": T0 + minute, "call": T0}, 2)) == 2
+    assert not await timetable.due({}, 10)
