@@ -1,0 +1,105 @@
+"""Where a command works: the settings, the addresses (a local stack's where nobody configured any), and the App."""
+
+from __future__ import annotations
+
+import getpass
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.postgres.connection import PostgresSettings
+from stream.core.app import App
+from stream.core.errors import ConfigurationError, DefinitionError
+from stream.dev.stack import Addresses, running
+from stream.runtime.settings import Settings, read_settings
+
+
+@dataclass(frozen=True)
+class Site:
+    """One command's surroundings. `environ` is the process's, completed by a running local stack's trace address."""
+
+    settings: Settings
+    environ: Mapping[str, str]
+
+    @cached_property
+    def app(self) -> App:
+        """Imported when first asked for. Raises `ConfigurationError` in one line, whatever is wrong with it."""
+        return load_app(self.settings.app)
+
+    @property
+    def group(self) -> str:
+        return self.settings.group or self.app.name
+
+    @property
+    def postgres(self) -> PostgresSettings:
+        s = self.settings
+        return PostgresSettings(dsn=s.database_url, schema=s.schema, password=s.database_password or None)
+
+    @property
+    def kafka(self) -> KafkaSettings:
+        s: Any = self.settings
+        return KafkaSettings(
+            bootstrap=s.kafka,
+            security=s.kafka_security,
+            ca_file=s.kafka_ca_file or None,
+            mechanism=s.kafka_mechanism,
+            username=s.kafka_username or None,
+            password=s.kafka_password or None,
+            session=s.session_timeout,
+            heartbeat=s.heartbeat,
+            largest_record=s.payload_limit,
+        )
+
+
+def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Site:
+    """`given` is what the command line says, None for what it leaves open. Raises `ConfigurationError` with every fault, a line each."""
+    stack = running()
+    addresses = stack.addresses if stack else Addresses()
+    defaults = {name: value for name, value in (("kafka", addresses.kafka), ("database_url", addresses.database_url)) if value}
+    return Site(read_settings(environ, defaults=defaults, given=given), {**addresses.variables(), **environ})
+
+
+def load_app(named: str) -> App:
+    """The App that `module:name` names; modules are looked for in the current folder first."""
+    module_name, _, name = named.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        found = getattr(importlib.import_module(module_name), name, None)
+    except DefinitionError as error:
+        raise ConfigurationError(f"{named}: {error}") from error
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(_missing(named, module_name, error)) from error
+    except Exception as error:  # the author's modules run here: whatever they raise is told in one line
+        raise ConfigurationError(f"{named} cannot be imported: {_where(error)}{type(error).__name__}: {error}") from error
+    if not isinstance(found, App):
+        what = "is not there" if found is None else f"is no App but a {type(found).__name__}"
+        raise ConfigurationError(f"{named}: {name!r} {what}; write `{name} = App(...)` in {module_name}, or say --app module:name")
+    return found
+
+
+def actor(environ: Mapping[str, str] = os.environ) -> str:
+    """Who orders, for the audit: `STREAM_ACTOR`, or the login name."""
+    try:
+        return environ.get("STREAM_ACTOR") or getpass.getuser()
+    except (OSError, KeyError):
+        return f"uid {os.getuid()}"
+
+
+def _missing(named: str, module: str, error: ModuleNotFoundError) -> str:
+    if error.name and (module == error.name or module.startswith(error.name + ".")):
+        return f"{named}: there is no module {error.name!r} here; go to its folder, or say --app module:name, STREAM_APP or app in stream.toml"
+    return f"{named} cannot be imported: it needs {error.name!r}, which is not installed"
+
+
+def _where(error: BaseException) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
