@@ -100,6 +100,21 @@ async def test_a_cancelled_fetch_loses_nothing(world: World) -> None:
         assert [r.value for r in await read(log, place, 1)] == [b"0"]
 
 
+async def test_what_a_cancelled_fetch_took_is_not_delivered_after_a_seek(world: World) -> None:
+    place = await filled(world, 0)
+    async with member(world, [place.topic], uuid4().hex) as (log, watch):
+        await watch.until(lambda: place in watch.owned)
+        await log.seek(place, 0)
+        waiting = asyncio.ensure_future(log.fetch(place, limit=10, within=LONG))
+        await log.bounds(place)
+        waiting.cancel()
+        await asyncio.wait({waiting})
+        await world.append(place, b"0")
+        await world.append(place, b"1")
+        await log.seek(place, 1)
+        assert [r.offset for r in await read(log, place, 1)] == [1]
+
+
 async def test_bytes_come_through_untouched_null_values_and_repeated_headers_too(world: World) -> None:
     place = await filled(world, 0)
     await world.append(place, None, key=b"\xff\x00", headers=[("a", None), ("a", b"1"), ("", b"\xfe")])
