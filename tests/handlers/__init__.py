@@ -1,0 +1,1 @@
+"""The reference application, driven through the pure core."""

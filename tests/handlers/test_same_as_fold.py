@@ -1,0 +1,85 @@
+"""The reference application comes to what the fold comes to, however its records are batched, repeated and overtaken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import pytest
+
+from handlers import app
+from tests.fold import logs, made
+from tests.fold.dispatch import Dispatch
+from tests.fold.facts import Fact
+from tests.fold.tally import Tally
+from tests.fold.tickets import Tickets
+from tests.handlers.in_memory import InMemory
+
+AFTERWARDS = timedelta(hours=2)
+
+
+def folded(fold: Tickets | Dispatch, facts: Sequence[Fact], until: datetime) -> Tally:
+    for fact in facts:
+        fold.take(fact)
+    fold.wait(until)
+    return fold.total()
+
+
+def moved(facts: Sequence[Fact], until: datetime, later: Sequence[Fact] = (), *, seed: int = 1, most: int = 200) -> Tally:
+    engine = InMemory(app, until, seed=seed, most=most)
+    for part in (facts, later):
+        engine.publish(part)
+        engine.run()
+    engine.tick(until)
+    return engine.total()
+
+
+def end_of(facts: Sequence[Fact]) -> datetime:
+    return max(fact.time for fact in facts)
+
+
+@pytest.mark.parametrize("most", [1, 50, 1000])
+def test_made_up_tickets_end_as_the_fold_says_in_batches_of_any_size(most: int) -> None:
+    facts = made.tickets(seed=7, count=500)
+    until = end_of(facts) + AFTERWARDS
+    expected = folded(Tickets(), facts, until)
+    assert list(moved(made.repeated(facts, 3, 0.05), until, most=most).differences(expected)) == []
+    assert expected.breaches > 100
+    assert expected.outcomes["ticket", "rejected"] > 100
+    assert expected.outcomes["ticket", "parked"] > 5
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_made_up_calls_end_as_the_fold_says_however_the_two_hops_overtake_each_other(seed: int) -> None:
+    # what becomes of a disposition may hang on what assignments said before it, so it is told when both hops are drained
+    facts = made.calls(seed=seed, count=300)
+    late = [fact for fact in facts if fact.type == "call.disposed"]
+    early = [fact for fact in facts if fact.type != "call.disposed"]
+    until = end_of(facts) + AFTERWARDS
+    expected = folded(Dispatch(), [*early, *late], until)
+    assert list(moved(made.repeated(early, 3, 0.05), until, late, seed=seed).differences(expected)) == []
+    assert expected.breaches > 50
+    assert min(sum(n for key, n in expected.said.items() if key[1] == type) for type in ("billing.prepare", "billing.take_back", "call.reopened")) > 3
+
+
+def test_the_desks_log_ends_as_the_fold_says() -> None:
+    path = logs.data(logs.DESK)
+    if path is None:
+        pytest.skip(logs.ABSENT)
+    facts = logs.read(path)
+    until = end_of(facts) + AFTERWARDS
+    expected = folded(Tickets(), facts, until)
+    assert list(moved(facts, until, most=500).differences(expected)) == []
+    assert (len(facts), expected.outcomes["ticket", "rejected"]) == (141_707, 227)
+
+
+def test_the_dispatch_log_ends_as_the_fold_says() -> None:
+    path = logs.data(logs.DISPATCH)
+    if path is None:
+        pytest.skip(logs.ABSENT)
+    facts = logs.read(path)
+    late = list(logs.dispositions(path, end_of(facts)))
+    until = end_of(facts) + AFTERWARDS
+    expected = folded(Dispatch(), [*facts, *late], until)
+    assert list(moved(facts, until, late, most=500).differences(expected)) == []
+    assert (len(facts), expected.outcomes["assignment", "rejected"]) == (40_634, 42)
