@@ -67,7 +67,7 @@ class Play:
         return self.entities[ref].state
 
     def data(self, ref: Ref) -> dict[str, object]:
-        return msgspec.json.decode(self.entities[ref].data)
+        return msgspec.json.decode(self.entities[ref].data, type=dict[str, object])
 
     def said(self) -> list[str]:
         return [m.type for m in self.all.messages]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from jobs import A, JobDone, JobEvent, JobNoted, JobOpened, JobStarted, JobViewed, Merged, PartCame, app, ref
-from play import Play, at
 
 from stream import App
 from stream.core.chain import link
 from stream.core.outcome import Outcome, Reason
 from stream.core.trace import parse_traceparent
+from tests.core.jobs import A, JobDone, JobEvent, JobNoted, JobOpened, JobStarted, JobViewed, Merged, PartCame, app, ref
+from tests.core.play import Play, at
 
 
 def started(size: int = 1) -> Play:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import orjson
-from jobs import job
 
 from stream.core.diagram import as_dict, mermaid, shown, text
+from tests.core.jobs import job
 
 
 def test_text_reads_aloud() -> None:

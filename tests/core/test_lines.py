@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import jobs
 import pytest
-from jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, PartCame, app
-from play import Play, at
 
 from stream import App, Machine
 from stream.core.outcome import Outcome, Reason
+from tests.core import jobs
+from tests.core.jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, PartCame, app
+from tests.core.play import Play, at
 
 
 def test_an_event_for_an_entity_not_yet_born_waits_for_its_birth() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import msgspec
-from jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app
-from play import Play, at
 
 from stream import SlaBreached
 from stream.core.outcome import Outcome, Reason
+from tests.core.jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app
+from tests.core.play import Play, at
 
 
 def test_an_sla_breach_fires_before_a_later_event_and_is_told_once() -> None:
