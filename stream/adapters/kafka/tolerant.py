@@ -60,6 +60,8 @@ class Batch:
             return iter(list(self._fast))
         except UnicodeDecodeError:
             return iter(decode(self._data))
+        except cramjam.DecompressionError as error:
+            raise CorruptRecordException("a batch cannot be unpacked") from error
 
     def __next__(self) -> default_records.DefaultRecord:
         return next(self._fast)
@@ -148,7 +150,10 @@ def _unpack(codec: str, data: bytes) -> bytes:
 
 def _gzip(data: bytes) -> bytes:
     unpacker = zlib.decompressobj(wbits=31)
-    unpacked = unpacker.decompress(bytes(data), LARGEST_BATCH)
+    try:
+        unpacked = unpacker.decompress(bytes(data), LARGEST_BATCH)
+    except zlib.error as error:
+        raise CorruptRecordException("a gzip batch is broken") from error
     if not unpacker.eof:
         raise CorruptRecordException("a gzip batch is cut short, or unpacks beyond the limit")
     return unpacked
