@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 import structlog
 
-from stream.core.errors import UnavailableError
+from stream.core.errors import FencedError, UnavailableError
 from stream.core.record import TopicPartition
 from stream.ports import Log, Store, Telemetry
 from stream.runtime.assignment import Holding, Holdings
@@ -59,11 +59,15 @@ class Worker:
     async def run(self) -> None:
         trouble = Trouble("joining the group", self._stop)
         while not self._stop:
+            away: BaseException | None = None
             try:
                 await Session(self._settings, self._parts, self._stop).run()
                 trouble.over()
-            except UnavailableError as error:
-                await trouble.wait(error)
+            except* (UnavailableError, FencedError) as errors:
+                # Also from a reader's task, when it gives its client up.
+                away = errors.exceptions[0]
+            if away:
+                await trouble.wait(away)
 
 
 class Session:

@@ -1,0 +1,184 @@
+"""Run an App: the roles of this process in one task group, each loop supervised, ended within a deadline by a signal."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TypeAlias, cast
+
+import anyio
+import structlog
+
+from stream.core.app import App
+from stream.core.changes import Changes
+from stream.core.codec import Codec
+from stream.core.errors import ConfigurationError
+from stream.core.order import Claim, Decoded, Deliver
+from stream.core.route import Routes
+from stream.core.trace import Sampling
+from stream.pipeline import Door, process
+from stream.ports import Log, Outbox, Publisher, Store, Telemetry, Timetable
+from stream.runtime.doors import Carry
+from stream.runtime.relay import Relay, RelayParts, RelaySettings
+from stream.runtime.settings import Settings
+from stream.runtime.ticker import Ticker, TickerParts
+from stream.runtime.waiting import Bell, Stop, Trouble
+from stream.runtime.worker import Worker, WorkerParts, WorkerSettings
+
+Loop: TypeAlias = Callable[[Stop], Awaitable[None]]
+"""Makes what it needs anew and runs until the stop: called again when it fails."""
+
+STEADY = 60.0
+"""Seconds a loop must have run for its earlier failures to be forgotten."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Factories of the adapters: each call makes a new one, for one task. `telemetry` is started and closed by whoever made it."""
+
+    store: Callable[[], Store]
+    log: Callable[[], Log]
+    publisher: Callable[[], Publisher]
+    outbox: Callable[[], Outbox]
+    timetable: Callable[[], Timetable]
+    telemetry: Telemetry
+    sampling: Sampling
+
+
+def carrying(app: App, settings: Settings, sampling: Sampling) -> Carry:
+    """The path, with the application's decoding and routes filled in."""
+    codec = Codec(app, settings.group or app.name, sample=sampling, horizon=app.horizon, limit=settings.payload_limit)
+    routes = Routes(app)
+
+    async def carry(door: Door, store: Store, fault: str) -> tuple[Claim, Changes]:
+        def faulty(claim: Claim) -> Decoded:
+            decoded = codec(claim)
+            orders = [replace(order, fault=fault) if isinstance(order, Deliver) else order for order in decoded.orders]
+            return Decoded(orders, decoded.changes)
+
+        return await process(door, decode=faulty if fault else codec, revive=codec.revive, routes=routes, store=store)
+
+    return carry
+
+
+async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str] = (), *, stop: Stop | None = None) -> None:
+    """Until SIGTERM or SIGINT (or `stop`, when given; then signals are left alone). `roles`: those of the settings when empty.
+
+    Ends within `settings.drain` seconds and a little; a second signal ends the process at once with code 130. Raises `ConfigurationError`.
+    """
+    took = tuple(roles) or settings.roles
+    first, last = _loops(app, settings, parts, took)
+    log = structlog.get_logger("stream")
+    log.info("running", app=app.name, group=settings.group or app.name, roles=list(took), topics=sorted(app.consumed))
+    ending = stop or Stop()
+    try:
+        async with anyio.create_task_group() as tasks:
+            if stop is None:
+                tasks.start_soon(_listen, ending)
+            tasks.start_soon(_end_late, ending, settings.drain, tasks.cancel_scope)
+            # What the workers commit while they end still leaves by the relay: it is told to stop after them.
+            await _in_turn((first, ending), (last, Stop()))
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        if found := _misconfigured(group):
+            raise found from None
+        raise
+    log.info("ended")
+
+
+def _loops(app: App, settings: Settings, parts: Parts, roles: Collection[str]) -> tuple[dict[str, Loop], dict[str, Loop]]:
+    """Loops by name: those that commit, and those that end after them."""
+    bell, carry = Bell(), carrying(app, settings, parts.sampling)
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+    group = settings.group or app.name
+
+    async def worker(stop: Stop) -> None:
+        made = WorkerParts(log=parts.log, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring)
+        await Worker(_worker_settings(app, settings, group, owner), made, stop).run()
+
+    async def relay(stop: Stop) -> None:
+        chosen = RelaySettings(owner=owner, batch=settings.relay_batch, lease=timedelta(seconds=settings.relay_lease))
+        made = RelayParts(outbox=parts.outbox, publisher=parts.publisher, telemetry=parts.telemetry, bell=bell)
+        await Relay(chosen, made, stop).run()
+
+    async def ticker(stop: Stop) -> None:
+        made = TickerParts(timetable=parts.timetable, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring)
+        await Ticker(app.feeds, made, stop).run()
+
+    first: dict[str, Loop] = {"worker": worker} if "worker" in roles and app.consumed else {}
+    if "ticker" in roles:
+        first["ticker"] = ticker
+    return first, {"relay": relay} if "relay" in roles else {}
+
+
+def _worker_settings(app: App, settings: Settings, group: str, owner: str) -> WorkerSettings:
+    return WorkerSettings(
+        topics=app.consumed,
+        group=group,
+        owner=owner,
+        lanes=settings.lanes,
+        batch=settings.batch,
+        batch_bytes=settings.batch_bytes,
+        high=settings.outbox_high,
+        low=settings.outbox_low,
+        # Lanes and the client's leaving take their share one after the other.
+        drain=settings.drain / 2,
+    )
+
+
+async def _in_turn(first: tuple[Mapping[str, Loop], Stop], last: tuple[Mapping[str, Loop], Stop]) -> None:
+    (loops, ending), (after, end_after) = first, last
+    async with anyio.create_task_group() as tasks:
+        for name, loop in after.items():
+            tasks.start_soon(_supervised, name, loop, end_after)
+        async with anyio.create_task_group() as workers:
+            for name, loop in loops.items():
+                workers.start_soon(_supervised, name, loop, ending)
+            await ending.wait()
+        end_after.set()
+
+
+async def _supervised(name: str, loop: Loop, stop: Stop) -> None:
+    """Whatever ends a loop early is said, and it begins again; only what a person must put right goes up."""
+    trouble = Trouble(name, stop)
+    while not stop:
+        began = time.monotonic()
+        try:
+            await loop(stop)
+        except Exception as error:
+            if found := _misconfigured(error):
+                raise found from error
+            structlog.get_logger("stream").error("loop failed, it begins again", loop=name, exc_info=error)
+            if time.monotonic() - began > STEADY:
+                trouble.over()
+            await trouble.wait(error)
+
+
+def _misconfigured(error: BaseException) -> ConfigurationError | None:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return next(filter(None, map(_misconfigured, group.exceptions)), None)
+    return error if isinstance(error, ConfigurationError) else None
+
+
+async def _listen(stop: Stop) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        async for number in received:
+            if stop:
+                # Whoever asks twice does not want to wait; what was not committed is read again by the next owner.
+                os._exit(130)
+            structlog.get_logger("stream").info("ending", signal=signal.Signals(number).name)
+            stop.set()
+
+
+async def _end_late(stop: Stop, drain: float, scope: anyio.CancelScope) -> None:
+    await stop.wait()
+    await anyio.sleep(drain + 1.0)
+    structlog.get_logger("stream").warning("not drained in time: ending without", seconds=drain)
+    scope.cancel()

@@ -1,0 +1,136 @@
+"""The ticker: fires what is due, once no feed can still bring the event that would have met it; and rotates what has passed its age."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+
+from stream.core.app import Feedmap
+from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.core.order import Fire
+from stream.core.record import Ref
+from stream.ports import Feeds, Store, Telemetry, Timetable
+from stream.runtime.doors import Carry, Timers
+from stream.runtime.waiting import Stop, Trouble
+from stream.runtime.watermark import Watermarks, step
+
+STEP = timedelta(seconds=10)
+"""How far the database's real clock may differ from our own measure of the time between two looks."""
+WARY = 60.0
+ROTATE = 60.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TickerParts:
+    """What a ticker works with; `wake` is called after each commit that wrote messages. Seconds: `every` between two looks."""
+
+    timetable: Callable[[], Timetable]
+    store: Callable[[], Store]
+    carry: Carry
+    telemetry: Telemetry
+    wake: Callable[[], None]
+    every: float = 0.5
+    batch: int = 200
+
+
+class StepGuard:
+    """Notices when the database's clock is stepped, or another database answers: then nothing fires for a minute, so that somebody can look."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._last: tuple[datetime, float] | None = None
+        self._wary_until = float("-inf")
+
+    def calm(self, clock: datetime) -> bool:
+        """Whether timers may fire after a look that read `clock`."""
+        now, before = self._monotonic(), self._last
+        self._last = (clock, now)
+        if before:
+            off = (clock - before[0]) - timedelta(seconds=now - before[1])
+            if abs(off) > STEP:
+                structlog.get_logger("stream").warning("the database's clock was stepped: no timer fires for a while", by=str(off), seconds=WARY)
+                self._wary_until = now + WARY
+        return now >= self._wary_until
+
+
+class Ticker:
+    """Any number of tickers may run: a timer is deleted under its entity's lock, so that only one of them fires it."""
+
+    def __init__(self, feedmap: Feedmap, parts: TickerParts, stop: Stop) -> None:
+        self._feedmap, self._parts, self._stop = feedmap, parts, stop
+        self._timetable, self._store = parts.timetable(), parts.store()
+        self._known, self._guard = Watermarks(), StepGuard()
+        self._outages = Trouble("ticker", stop)
+        self._refused: dict[Ref, float] = {}
+        self._rotated = float("-inf")
+
+    async def run(self) -> None:
+        try:
+            while not self._stop:
+                try:
+                    more = await self.turn()
+                    self._outages.over()
+                except UnavailableError as error:
+                    await self._outages.wait(error)
+                    more = True
+                if not more:
+                    await self._stop.pause(self._parts.every)
+        finally:
+            await self._timetable.close()
+            await self._store.close()
+
+    async def turn(self) -> bool:
+        """One look, and one batch of what it lets fire; true when that batch was full."""
+        await self._rotate()
+        look = await self._timetable.feeds()
+        self._known = step(self._known, self._feedmap, look)
+        if not self._guard.calm(look.clock):
+            return False
+        until = self._until(look)
+        due = await self._timetable.due(until, self._parts.batch + len(self._refused)) if until else ()
+        fires = [Fire(ref, until[ref.machine], ref.machine in self._known.marked) for ref, _ in due if not self._passed_over(ref)]
+        if fires:
+            await self._fire(fires[: self._parts.batch])
+        return len(fires) >= self._parts.batch
+
+    def _until(self, look: Feeds) -> Mapping[str, datetime]:
+        # Database time may have been moved back below a watermark: what it has not passed is not due.
+        return {machine: min(bound, look.now) for machine, bound in self._known.until.items()}
+
+    def _passed_over(self, ref: Ref) -> bool:
+        return self._refused.get(ref, float("-inf")) > time.monotonic()
+
+    async def _fire(self, fires: Sequence[Fire]) -> None:
+        """One batch; where the database refuses its effects, halves of it, down to the entity that is passed over for ten minutes."""
+        began = time.time_ns()
+        try:
+            claim, changes = await self._parts.carry(Timers(fires), self._store, "")
+        except FencedError:
+            # Somebody else changed one of them meanwhile: the next look sees what is left.
+            return
+        except UnstorableError as error:
+            if len(fires) > 1:
+                middle = len(fires) // 2
+                await self._fire(fires[:middle])
+                await self._fire(fires[middle:])
+                return
+            ref = fires[0].ref
+            self._refused[ref] = time.monotonic() + 600.0
+            structlog.get_logger("stream").error("timer refused by the database, passed over", machine=ref.machine, entity=ref.id, error=str(error))
+            return
+        if changes.messages:
+            self._parts.wake()
+        self._parts.telemetry.processed(claim, changes, began, time.time_ns())
+
+    async def _rotate(self) -> None:
+        if time.monotonic() - self._rotated < ROTATE:
+            return
+        done = await self._timetable.rotate()
+        self._rotated = time.monotonic()
+        self._refused = {ref: until for ref, until in self._refused.items() if until > self._rotated}
+        if done:
+            structlog.get_logger("stream").info("rotated", done=list(done))
