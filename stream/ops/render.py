@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 import orjson
@@ -84,6 +84,8 @@ def cell(value: Cell) -> Text:
             return Text(f"{value:%Y-%m-%d %H:%M:%S}")
         case timedelta():
             return Text(duration(value))
+        case tuple():
+            return Text(", ".join(cell(part).plain for part in cast("tuple[object, ...]", value)))
         case bytes():
             return Text(safe(value.decode("utf-8", "backslashreplace")))
         case _:
@@ -108,8 +110,8 @@ def duration(span: timedelta) -> str:
 
 
 def complain(text: str) -> None:
-    """One line for the person at the terminal, on stderr."""
-    sys.stderr.write(safe(" ".join(text.split())) + "\n")
+    """For the person at the terminal, on stderr: a line each for what is wrong."""
+    sys.stderr.writelines(safe(" ".join(line.split())) + "\n" for line in text.splitlines())
 
 
 def note(text: str) -> None:

@@ -1,0 +1,5 @@
+"""`python -m stream` is the command `stream`."""
+
+from stream.ops.cli import main
+
+main()

@@ -1,0 +1,22 @@
+"""The command `stream`: one tree of commands over the parts."""
+
+from __future__ import annotations
+
+from stream.ops import cli_setup
+from stream.ops.command import group
+
+cli = group(
+    "Streams of business events into state machines: once, in order, traced.\n\n"
+    "Begin: stream dev up · stream migrate · stream topics apply · stream run\n\n"
+    "Ends with 0 (done, yes), 1 (no: not found, not well) or 2 (wrong use or configuration)."
+)
+cli.command()(cli_setup.migrate)
+cli.add_typer(cli_setup.topics, name="topics")
+cli.command()(cli_setup.publish)
+cli.command()(cli_setup.health)
+cli.add_typer(cli_setup.config, name="config")
+
+
+def main() -> None:
+    """The entry point."""
+    cli(prog_name="stream")

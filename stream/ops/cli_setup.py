@@ -1,0 +1,193 @@
+"""Commands that set things up: migrate, topics, publish, config, health."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from stream.adapters.kafka.admin import Existing, KafkaAdmin, plan, require
+from stream.adapters.kafka.publisher import KafkaPublisher
+from stream.adapters.postgres import migrate as migrations
+from stream.adapters.postgres.check import check
+from stream.core.app import App
+from stream.core.catalog import Catalog
+from stream.core.codec import record_of
+from stream.core.errors import ConfigurationError, MalformedError, StreamError
+from stream.core.event import Event
+from stream.core.identity import emitted_id
+from stream.core.record import Record, Ref
+from stream.core.topic import Topic
+from stream.ops.command import AppOption, OutputOption, awaited, explained, group, instant, no
+from stream.ops.render import Output, fields, show, table
+from stream.ops.site import Site, actor, read_site
+from stream.ports import Outgoing
+
+topics = group("Make Kafka's topics as the App declares them.\n\nExample: stream topics apply")
+config = group("What is configured, and from where.\n\nExample: stream config show")
+
+
+def migrate(
+    print_sql: Annotated[bool, typer.Option("--print", help="Write the SQL to stdout instead of applying it.")] = False,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Make the database's tables, or bring them up to date. Safe to run again, and by several at once.
+
+    Examples: stream migrate · stream migrate --print > schema.sql
+    """
+    if print_sql:
+        typer.echo(migrations.text(), nl=False)
+        return
+    site = read_site()
+    applied = [m.name for m in awaited(migrations.apply(site.postgres))]
+    told = Text(f"applied {', '.join(applied)}" if applied else f"schema {site.settings.schema!r} is up to date")
+    show(output, {"schema": site.settings.schema, "applied": applied}, told)
+
+
+@topics.command("apply")
+def apply_topics(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Create what is missing, grow what has too few partitions, set declared retention. Never takes anything away.
+
+    Example: stream topics apply --app handlers:app
+    """
+    steps = awaited(_apply_topics(read_site({"app": app})))
+    show(output, {"steps": steps}, Text("\n".join(steps) if steps else "all topics are as declared"))
+
+
+async def _apply_topics(site: Site) -> list[str]:
+    async with KafkaAdmin(site.kafka) as admin:
+        declared = _declared(site.app)
+        steps = plan(declared, await admin.topics([t.name for t in declared]))
+        await admin.apply(steps)
+    return [step.text for step in steps]
+
+
+@topics.command("list")
+def list_topics(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
+    """The App's topics: what it declares, and what there is.
+
+    Example: stream topics list --output json
+    """
+    site = read_site({"app": app})
+    existing = awaited(_existing(site))
+    rows = [_topic_row(site.app, topic, existing.get(topic.name)) for topic in _declared(site.app)]
+    names = ["topic", "use", "partitions", "declared", "retention", "state"]
+    show(output, [dict(zip(names, row, strict=True)) for row in rows], table("topics", names, rows))
+
+
+async def _existing(site: Site) -> dict[str, Existing]:
+    async with KafkaAdmin(site.kafka) as admin:
+        return await admin.topics([t.name for t in _declared(site.app)])
+
+
+def _declared(app: App) -> list[Topic]:
+    names = {t.name for t in app.topics} | app.consumed | app.emitted
+    return [app.topic(name) for name in sorted(names)]
+
+
+def _topic_row(app: App, topic: Topic, there: Existing | None) -> list[object]:
+    use = " and ".join(word for word, names in (("in", app.consumed), ("out", app.emitted)) if topic.name in names)
+    steps = plan([topic], {topic.name: there} if there else {})
+    state = "as declared" if not steps else "missing" if there is None else "; ".join(step.text for step in steps)
+    return [topic.name, use or "declared", there.partitions if there else None, topic.partitions, there.retention if there else None, state]
+
+
+def publish(
+    type: Annotated[str, typer.Argument(help="The event's type, such as ticket.opened.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Its fields.")],
+    key: Annotated[str | None, typer.Option(help="Another record key than the event's own.")] = None,
+    id: Annotated[str | None, typer.Option(help="Say the same id again, and it is a duplicate.")] = None,
+    source: Annotated[str, typer.Option(help="Who says it: identity is (source, id).")] = "/stream/publish",
+    time: Annotated[str | None, typer.Option(help="When it happened (RFC 3339); now, when left out.")] = None,
+    correlation_id: Annotated[str | None, typer.Option(help="The flow it belongs to.")] = None,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Check an event against its class and put it on its topic.
+
+    Example: stream publish ticket.opened '{"ticket_id": "T-1", "title": "no network"}'
+    """
+    site = read_site({"app": app})
+    at = instant(time) or datetime.now(UTC)
+    event = _event(site, type, data.encode("utf-8", "surrogatepass"))
+    named = id or emitted_id(secrets.token_bytes(16), Ref("publish", ""), 0, at)
+    said = [("actor", actor()), *([("correlationid", correlation_id)] if correlation_id else [])]
+    record = record_of(event, id=named, source=source, time=at, attributes=said)
+    sent = Outgoing(0, record.topic, key.encode() if key is not None else record.key or b"", record.value or b"", _headers(record))
+    awaited(_publish(site, sent))
+    told = {"id": named, "source": source, "type": type, "topic": record.topic, "key": sent.key, "time": at}
+    show(output, told, fields("published", told.items()))
+
+
+def _event(site: Site, type: str, data: bytes) -> Event:
+    catalog = Catalog(site.app.classes, site.settings.payload_limit)
+    kind = catalog.find(type)
+    if kind is None or not kind.__topic__:
+        known = sorted(cls.__fact_type__ for cls in catalog.classes if cls.__topic__)
+        raise ConfigurationError(f"the App takes no event of type {type!r}; it knows {', '.join(known)}")
+    try:
+        return catalog.decode(kind, data)
+    except MalformedError as error:
+        raise ConfigurationError(f"not a {type}: {error.detail} ({error.reason})") from error
+
+
+def _headers(record: Record) -> list[tuple[str, bytes]]:
+    return [(name, value) for name, value in record.headers if value is not None]
+
+
+async def _publish(site: Site, sent: Outgoing) -> None:
+    async with KafkaAdmin(site.kafka) as admin:
+        require([sent.topic], await admin.topics([sent.topic]))
+    publisher = KafkaPublisher(site.kafka)
+    await publisher.start()
+    try:
+        refused = await publisher.publish([sent])
+    finally:
+        await publisher.stop()
+    if refused:
+        raise ConfigurationError(f"the broker refuses it ({refused[0].reason}): {refused[0].error}")
+
+
+@config.command("show")
+def show_config(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
+    """The settings in force, secrets masked.
+
+    Example: stream config show --output json
+    """
+    shown = read_site({"app": app}).settings.show()
+    show(output, shown, fields("settings", shown.items()))
+
+
+def health(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
+    """Can it run here? Database, schema, broker, topics; ends with 1 when something is not well.
+
+    Example: stream health || echo "not well"
+    """
+    site = read_site({"app": app})
+    checks = awaited(_checks(site))
+    well = all(said == "ok" for _, said in checks)
+    show(output, {"well": well, "checks": dict(checks)}, fields("health", checks))
+    if not well:
+        no("not well: " + ", ".join(name for name, said in checks if said != "ok"))
+
+
+async def _checks(site: Site) -> list[tuple[str, str]]:
+    async def database() -> None:
+        await check(site.postgres, app=site.app.name, group=site.group)
+
+    async def broker() -> None:
+        wanted = site.app.consumed | site.app.emitted
+        async with KafkaAdmin(site.kafka) as admin:
+            require(wanted, await admin.topics(wanted))
+
+    found: list[tuple[str, str]] = []
+    for name, ask in (("database", database), ("broker", broker)):
+        try:
+            await ask()
+            found.append((name, "ok"))
+        except StreamError as error:
+            found.append((name, explained(error)))
+    return found

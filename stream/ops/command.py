@@ -1,0 +1,84 @@
+"""What all commands share: options, the ways to end, and errors as one line that says what to do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import typer
+from typer.core import TyperGroup
+
+from stream.core.errors import ConfigurationError, DefinitionError, StreamError, UnavailableError
+from stream.ops.render import Output, complain
+
+T = TypeVar("T")
+
+AppOption = Annotated[str | None, typer.Option("--app", help="The App, as module:name.", show_default=False)]
+OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")]
+LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")]
+_SPAN = re.compile(r"([+-]?)(\d+)(s|m|h|d)")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+class Commands(TyperGroup):
+    """Ends with 0 (done, yes), 1 (no: not found, not well, not available) or 2 (wrong use or configuration)."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except StreamError as error:
+            complain(explained(error))
+            raise typer.Exit(2 if isinstance(error, ConfigurationError | DefinitionError) else 1) from None
+        except BrokenPipeError:
+            # Whoever read our answer has seen enough; nothing more is to be flushed into the closed pipe.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(0) from None
+
+
+def explained(error: StreamError) -> str:
+    """The error, and for what is away the setting that says where it should be."""
+    if not isinstance(error, UnavailableError):
+        return str(error)
+    setting = "STREAM_DATABASE_URL" if "database" in str(error) else "STREAM_KAFKA"
+    return f"{error}: is it up, and is {setting} right? (`stream config show`; `stream dev up` starts a local stack)"
+
+
+def group(help: str) -> typer.Typer:
+    """A group of commands that shows its help when called without one."""
+    return typer.Typer(help=help, no_args_is_help=True, cls=Commands, rich_markup_mode=None, add_completion=False)
+
+
+def awaited(work: Coroutine[Any, Any, T]) -> T:
+    """Run one command's work to its end."""
+    return asyncio.run(work)
+
+
+def no(text: str) -> NoReturn:
+    """The negative answer: a line on stderr, exit code 1."""
+    complain(text)
+    raise typer.Exit(1)
+
+
+def span(text: str) -> timedelta:
+    """`+3d`, `-2h`, `90s`. Raises `ConfigurationError` for anything else."""
+    found = _SPAN.fullmatch(text.strip())
+    if found is None:
+        raise ConfigurationError(f"{text!r} is no span of time: say +3d, -2h, 30m or 90s")
+    amount = timedelta(**{_UNITS[found[3]]: int(found[2])})
+    return -amount if found[1] == "-" else amount
+
+
+def instant(text: str | None) -> datetime | None:
+    """RFC 3339; without a zone it is UTC. Raises `ConfigurationError`."""
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"{text!r} is no instant: say 2026-03-01T09:30:00Z") from None
+    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
