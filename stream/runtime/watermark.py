@@ -26,12 +26,11 @@ Hold = TopicPartition | str
 class Sweep:
     """Where a sweep stands: on `level`, waiting for what is unsent (`sending`) or for the partitions, as of `since`.
 
-    `sent_since` is the same instant in real time, which is what outbox rows are stamped with. `marked`: something silent was passed over.
+    All in movable time, as drained marks and outbox rows are stamped. `marked`: something silent was passed over.
     """
 
     bound: datetime
     since: datetime
-    sent_since: datetime
     level: int = 0
     sending: bool = False
     marked: bool = False
@@ -59,18 +58,18 @@ def step(known: Watermarks, feedmap: Feedmap, look: Feeds) -> Watermarks:
     while sweep.level < len(feedmap.levels) and (passed := _passes(sweep, feedmap, look, silent)) is not None:
         sweep = replace(sweep, marked=sweep.marked or passed)
         if sweep.sending:
-            sweep = replace(sweep, sending=False, since=look.now, sent_since=look.clock)
+            sweep = replace(sweep, sending=False, since=look.now)
             continue
         for name, (level, _) in feedmap.machines.items():
             if level == sweep.level:
                 until[name] = max(sweep.bound, until.get(name, sweep.bound))
                 (marked.add if sweep.marked else marked.discard)(name)
-        sweep = replace(sweep, level=sweep.level + 1, sending=True, since=look.now, sent_since=look.clock)
+        sweep = replace(sweep, level=sweep.level + 1, sending=True, since=look.now)
     return Watermarks(until, frozenset(marked), sweep if sweep.level < len(feedmap.levels) else _begun(look), moved)
 
 
 def _begun(look: Feeds) -> Sweep:
-    return Sweep(look.now, look.now, look.clock)
+    return Sweep(look.now, look.now)
 
 
 def _passes(sweep: Sweep, feedmap: Feedmap, look: Feeds, silent: Set[Hold]) -> bool | None:
@@ -81,7 +80,7 @@ def _passes(sweep: Sweep, feedmap: Feedmap, look: Feeds, silent: Set[Hold]) -> b
 
 def _unsent(sweep: Sweep, feedmap: Feedmap, look: Feeds) -> Iterator[Hold]:
     for topic in feedmap.levels[sweep.level]:
-        if topic in look.unsent and look.unsent[topic] <= sweep.sent_since:
+        if topic in look.unsent and look.unsent[topic] <= sweep.since:
             yield topic
 
 
