@@ -105,7 +105,7 @@ class Broker:
         return path
 
     def _format(self, program: list[str], settings: Path) -> None:
-        """Prepare the data folder, once. It remembers the controller's address only as a voter: that is written anew below."""
+        """Prepare the data folder, once. A later start may have other ports: one node finds itself by the settings."""
         if (self.home / "log" / "meta.properties").exists():
             return
         words = [*program, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(settings)]

@@ -95,13 +95,18 @@ def _within_reach(found: Programs, account: Account | None) -> Path:
     return target / found.folder.relative_to(site)
 
 
+def stand_in(home: Path) -> Path:
+    """The folder that stands for a server's `home` where the other user cannot come to it."""
+    mark = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
+    return Path("/var/tmp") / f"opstream-{mark}"  # noqa: S108 - its owner is checked before it is used
+
+
 def _reachable_home(home: Path, account: Account | None) -> Path:
     """`home`, or a folder that stands for it where the other user cannot come to it (below a private home)."""
     parents = [folder for folder in home.parents if folder.exists()]
     if account is None or _is_reachable(parents[0]):
         return home
-    mark = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
-    instead = Path("/var/tmp") / f"opstream-{mark}"  # noqa: S108 - the owner is checked here
+    instead = stand_in(home)
     if instead.exists() and instead.stat().st_uid not in (os.geteuid(), account.user):
         raise ConfigurationError(f"{instead} belongs to somebody else: remove it")
     return instead

@@ -23,7 +23,7 @@ from stream.dev.jaeger import HOW_TO_GET, Jaeger, built
 from stream.dev.jars import Say
 from stream.dev.kafka import Broker
 from stream.dev.ports import KNOWN, Ports, free_ports, prefer
-from stream.dev.postgres import Profile, Server
+from stream.dev.postgres import Profile, Server, stand_in
 
 Part = Literal["kafka", "postgres", "jaeger"]
 AnyPart = TypeVar("AnyPart", Broker, Server, Jaeger)
@@ -234,7 +234,8 @@ def memory_home() -> Path:
 
 def remove_home(home: Path) -> None:
     """Delete the data of a stack that has ended."""
-    shutil.rmtree(home, ignore_errors=True)
+    for folder in (home, stand_in(home.absolute() / "postgres")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _known(address: str | None, part: Part) -> str:

@@ -9,11 +9,13 @@ import psutil
 import pytest
 
 from stream.core.errors import ConfigurationError
+from stream.dev.postgres import stand_in
 from stream.dev.stack import Addresses, Stack, memory_home, remove_home, running, stop_running
 
 LAUNCH = """
 import sys
 from pathlib import Path
+from stream.dev.postgres import stand_in
 from stream.dev.stack import Stack
 with Stack(Path(sys.argv[1]), profile="test", parts=("kafka", "postgres", "jaeger")) as stack:
     print("ready", flush=True)
@@ -79,6 +81,14 @@ def test_data_of_a_server_is_there_at_the_next_start(home: Path) -> None:
         password = stack.database_url.split("@")[0]
     with Stack(home, profile="test", parts=("postgres",)) as stack:
         assert stack.database_url.split("@")[0] == password
+
+
+def test_a_home_that_another_user_cannot_enter_still_works(home: Path) -> None:
+    home.chmod(0o700)
+    with Stack(home, profile="test", parts=("postgres",)) as stack:
+        assert stack.database_url
+    remove_home(home)
+    assert not stand_in(home / "postgres").exists()
 
 
 def test_a_part_that_cannot_start_leaves_the_home_free(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
