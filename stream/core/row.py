@@ -200,10 +200,19 @@ def _widened(fn: Callable[..., Any] | None, count: int) -> Callable[..., Any] | 
         return fn
     if asked != count - 1:
         raise DefinitionError(f"{_name(fn)} takes {asked} arguments; {count - 1} or {count} (with the cause) are on offer")
-    given = fn
+    return _two(fn) if count == 3 else _one(fn)
 
-    def without_cause(*values: Any) -> Any:
-        return given(*values[:-1])
+
+def _two(fn: Callable[[Any, Any], Any]) -> Callable[[Any, Any, Any], Any]:
+    def without_cause(data: Any, event: Any, cause: Any) -> Any:
+        return fn(data, event)
+
+    return without_cause
+
+
+def _one(fn: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    def without_cause(first: Any, cause: Any) -> Any:
+        return fn(first)
 
     return without_cause
 

@@ -65,6 +65,8 @@ def make(e: JobOpened, cause: Cause) -> Job:
 
 def add_part(j: Job, e: PartCame) -> None:
     j.parts.add(e.part)
+    if e.part == "wrong type":
+        j.size = "three"  # type: ignore[assignment]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def note(j: Job, e: JobNoted) -> None:

@@ -104,6 +104,12 @@ def test_a_handler_that_fails_leaves_no_trace_of_its_half(text: str) -> None:
     assert play.balanced()
 
 
+def test_data_of_a_wrong_type_is_found_even_where_nobody_reads_it_again() -> None:
+    play = started()
+    play.send((PartCame(job_id="a", part="wrong type"), 1, "2"))
+    assert play.entities[A].parked
+
+
 def test_the_same_failure_does_not_touch_other_entities_of_the_batch() -> None:
     play = Play(app)
     play.send((JobOpened(job_id="a"), 0, "1"), (JobOpened(job_id="b"), 0, "2"))

@@ -46,6 +46,12 @@ def test_what_still_does_not_fit_keeps_later_ones_behind_it() -> None:
     assert [(d.event_id, d.reason) for d in play.all.dead] == [("4", Reason.NO_TRANSITION)]
 
 
+def test_at_birth_too_the_first_that_does_not_fit_keeps_the_rest_in_order() -> None:
+    play = Play(app)
+    play.send((JobDone(job_id="a"), 1, "2"), (JobNoted(job_id="a", text="fine"), 2, "3"), (JobOpened(job_id="a"), 0, "1"))
+    assert ([w.event_id for w in play.entities[A].line], play.data(A)["notes"]) == (["2", "3"], [])
+
+
 def test_a_deferred_event_past_its_limit_is_rejected_and_told() -> None:
     play = Play(app)
     play.send((JobOpened(job_id="a", size=100), 0, "1"), (JobDone(job_id="a"), 1, "2"))
