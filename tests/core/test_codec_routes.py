@@ -208,7 +208,7 @@ def test_revive_reads_a_stored_record_without_asking_its_age() -> None:
     assert codec().revive(lit(time=NOW - timedelta(days=4000))).event == Lit(lamp="a")
 
 
-storable = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)))
+storable = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
 
 @given(
