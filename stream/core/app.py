@@ -26,7 +26,7 @@ class Feedmap:
     machines: Mapping[str, tuple[int, frozenset[str]]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class App:
     """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time."""
 
@@ -48,6 +48,9 @@ class App:
         if self.alerts in self.consumed:
             raise DefinitionError(f"{self.name}: it takes its own alerts topic {self.alerts!r}")
         object.__setattr__(self, "feeds", _feeds(self))
+
+    def __repr__(self) -> str:
+        return f"App({self.name!r})"
 
     def topic(self, name: str) -> Topic:
         """The topic as declared, or with every default."""

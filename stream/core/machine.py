@@ -18,7 +18,7 @@ D = TypeVar("D", bound=Data)
 Ids = Callable[[Any], str | Sequence[str]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Machine(Generic[D]):
     """The first row whose guard holds wins. Raises `DefinitionError` for a table that cannot be meant.
 
@@ -56,6 +56,9 @@ class Machine(Generic[D]):
             _check_event(self, kind)
         for found in self.rows.values():
             _check_order(self, found)
+
+    def __repr__(self) -> str:
+        return f"Machine({self.name!r})"
 
     @property
     def takes(self) -> frozenset[type[Event]]:
