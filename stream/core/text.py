@@ -41,13 +41,13 @@ def check_storable(payload: bytes, limit: int) -> None:
 def check_json(payload: bytes, limit: int) -> None:
     """What msgspec lets through or chokes on; raises `MalformedError`. Good input is only scanned, never parsed a second time."""
     check_storable(payload, limit)
-    if b"\0" in payload:
-        raise MalformedError(Reason.UNSAFE_TEXT, "a NUL character")
     if not payload.isascii():
         try:
             payload.decode()
         except UnicodeDecodeError as error:
             raise MalformedError(Reason.UNDECODABLE, f"not UTF-8 at byte {error.start}") from error
+    if b"\0" in payload:
+        raise MalformedError(Reason.UNSAFE_TEXT, "a NUL character")
     if payload.count(b"[") + payload.count(b"{") > MAX_DEPTH:
         _check_depth(payload)
     alike = payload.translate(_DIGITS_ALIKE, b"+")
