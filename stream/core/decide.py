@@ -160,9 +160,6 @@ def _put_back(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waitin
     ledger.lined(page)
 
 
-# -- the line ------------------------------------------------------------------------------------------------------------------------
-
-
 def _drain(ledger: Ledger, page: Page) -> None:
     """Try deferred events from the head, in order, until one does not fit or fails."""
     line = page.entity.line
@@ -235,9 +232,6 @@ def _again(ledger: Ledger, page: Page, waiting: Waiting, actor: str, skip: str) 
         ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, _safe(skip)), door=ledger.door, actor=actor)
     else:
         _take(ledger, page, envelope, waiting)
-
-
-# -- clocks --------------------------------------------------------------------------------------------------------------------------
 
 
 def _fire(ledger: Ledger, page: Page, upto: datetime, reason: str) -> None:
@@ -327,9 +321,6 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         cause = _own(ledger, page, f"limit {told}", event, due)
         ledger.said(page, ledger.composed(page, cause, [event]))
     ledger.lined(page)
-
-
-# -- failures ------------------------------------------------------------------------------------------------------------------------
 
 
 def _failed(error: str) -> Halt:
