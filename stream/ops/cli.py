@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_setup
+from stream.ops import cli_run, cli_setup
 from stream.ops.command import group
 
 cli = group(
@@ -10,6 +10,7 @@ cli = group(
     "Begin: stream dev up · stream migrate · stream topics apply · stream run\n\n"
     "Ends with 0 (done, yes), 1 (no: not found, not well) or 2 (wrong use or configuration)."
 )
+cli.command()(cli_run.run)
 cli.command()(cli_setup.migrate)
 cli.add_typer(cli_setup.topics, name="topics")
 cli.command()(cli_setup.publish)

@@ -1,0 +1,68 @@
+"""From a site to running parts: the one place where the application, Kafka, PostgreSQL and traces are put together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Generator
+from contextlib import contextmanager
+
+import structlog
+from anyio import sleep
+
+from stream.adapters.kafka.log import KafkaLog
+from stream.adapters.kafka.publisher import KafkaPublisher
+from stream.adapters.otel.telemetry import OtelTelemetry, from_environment
+from stream.adapters.postgres.check import check
+from stream.adapters.postgres.outbox import PostgresOutbox
+from stream.adapters.postgres.store import PostgresStore
+from stream.adapters.postgres.timetable import Ages, PostgresTimetable
+from stream.core.errors import UnavailableError
+from stream.ops.site import Site
+from stream.runtime.app import Parts, run
+
+AGAIN = 2.0
+"""Seconds between two questions to a database that does not answer at the start."""
+
+
+def parts(site: Site, telemetry: OtelTelemetry) -> Parts:
+    """Factories over the site's addresses; nothing connects before it is used."""
+    postgres, kafka = site.postgres, site.kafka
+    return Parts(
+        store=lambda: PostgresStore(postgres),
+        log=lambda: KafkaLog(kafka),
+        publisher=lambda: KafkaPublisher(kafka),
+        outbox=lambda: PostgresOutbox(postgres),
+        timetable=lambda: PostgresTimetable(postgres, Ages(horizon=site.app.horizon)),
+        telemetry=telemetry,
+        sampling=telemetry.sampling,
+    )
+
+
+@contextmanager
+def tracing(site: Site) -> Generator[OtelTelemetry]:
+    """The exporter, started; at the end what is queued is sent, for a few seconds at most."""
+    telemetry = from_environment(site.environ, service=site.app.name, group=site.group)
+    telemetry.start()
+    try:
+        yield telemetry
+    finally:
+        telemetry.close()
+
+
+async def checked(site: Site) -> None:
+    """Schema, rights and whose they are. Raises `ConfigurationError`, `UnavailableError`."""
+    await check(site.postgres, app=site.app.name, group=site.group)
+
+
+async def serve(site: Site, telemetry: OtelTelemetry, roles: Collection[str] = ()) -> None:
+    """Run the App until a signal. A database that is away at the start is waited for; what a person must put right is raised."""
+    said = False
+    while True:
+        try:
+            await checked(site)
+            break
+        except UnavailableError as error:
+            if not said:
+                structlog.get_logger("stream").warning("waiting for the database", error=str(error))
+            said = True
+            await sleep(AGAIN)
+    await run(site.app, site.settings, parts(site, telemetry), roles)
