@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -60,7 +60,7 @@ class Storage:
 
 
 @asynccontextmanager
-async def closing(storage: Storage) -> AsyncIterator[Storage]:
+async def closing(storage: Storage) -> AsyncGenerator[Storage]:
     try:
         yield storage
     finally:

@@ -45,7 +45,7 @@ class Connection:
 
     def __init__(self, settings: PostgresSettings, queries: Mapping[str, str] = QUERIES, *, keyed: bool = False) -> None:
         self.settings = settings
-        self._queries = queries
+        self.queries = queries
         self._planner = _KEYED if keyed else {}
         self._link: asyncpg.Connection | None = None
         self._work: Work | None = None
@@ -53,13 +53,13 @@ class Connection:
     async def fetch(self, name: str, *args: object) -> list[asyncpg.Record]:
         """The rows of a named statement."""
         try:
-            return await (await self._linked()).fetch(self._queries[name], *args)
+            return await (await self._linked()).fetch(self.queries[name], *args)
         except DRIVER_ERRORS as error:
             raise self._known(error) from None
 
     async def execute(self, name: str, *args: object) -> int:
         """How many rows a named statement touched."""
-        status = await self.script(self._queries[name], *args)
+        status = await self.script(self.queries[name], *args)
         count = status.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
 
