@@ -26,7 +26,8 @@ class FactMeta(msgspec.StructMeta):
         natural_key: tuple[str, ...] = (),
         **options: Any,
     ) -> FactMeta:
-        made = super().__new__(mcls, name, bases, namespace, **{"frozen": True, "kw_only": True, **options})
+        settings: dict[str, Any] = {"frozen": True, "kw_only": True, **options}
+        made = super().__new__(mcls, name, bases, namespace, **settings)
         fact = cast("Any", made)
         fact.__fact_type__ = type
         fact.__fact_version__ = version
@@ -45,7 +46,8 @@ class DataMeta(msgspec.StructMeta):
     """Makes every subclass keyword-only: msgspec does not inherit that, and a default could not be followed by a required field."""
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **options: Any) -> DataMeta:
-        return super().__new__(mcls, name, bases, namespace, **{"kw_only": True, **options})
+        settings: dict[str, Any] = {"kw_only": True, **options}
+        return super().__new__(mcls, name, bases, namespace, **settings)
 
 
 # `dataclass_transform` stands on the base classes: msgspec.Struct carries one of its own, and mypy takes that before a metaclass's.
