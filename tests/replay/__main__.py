@@ -1,0 +1,80 @@
+"""`python -m tests.replay LOG [--dup 0.05] [--workers 3] [--kill 10] [--reopen 20]`: ends with 0 only when the fold agrees."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+
+import anyio
+from rich.console import Console
+
+from handlers import app
+from stream.dev.stack import Stack, memory_home, remove_home
+from stream.dev.stage import Stage
+from tests.replay.course import Course, Outcome, Wish
+
+console = Console(highlight=False)
+
+
+def wish() -> Wish:
+    parser = argparse.ArgumentParser(prog="python -m tests.replay", description=__doc__)
+    parser.add_argument("log", type=Path, help="events.csv.gz of the desk, or of dispatch")
+    parser.add_argument("--dup", type=float, default=0.0, help="share of records published twice")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--kill", type=int, default=0, help="how many times to kill -9 a worker")
+    parser.add_argument("--reopen", type=int, default=0, help="billed calls to send a unit to at the end")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--first", type=int, default=None, help="only so many events of the log")
+    asked = parser.parse_args()
+    if not asked.log.is_file():
+        parser.error(f"there is no log {asked.log}")
+    return Wish(**vars(asked))
+
+
+async def replay(asked: Wish, stage: Stage) -> Outcome:
+    await stage.prepare()
+    with console.status("preparing") as status:
+        return await Course(asked, stage, lambda line: status.update(line)).run()
+
+
+def report(outcome: Outcome, kills: int, took: float) -> None:
+    v = outcome.verdicts
+    console.print(
+        f"{took:.0f} s, {kills} processes killed; records taken {v['records']:,}: admitted {v['admitted']:,}, duplicate {v['duplicate']:,}, ", end=""
+    )
+    console.print(f"conflict {v['conflict']:,}, dead {v['dead']:,}")
+    for (machine, what), n in sorted(outcome.found.outcomes.items()):
+        console.print(f"  {machine:12} {what:10} {n:>9,}")
+    console.print(f"rejected by kind ({sum(outcome.found.rejected.values()):,}):")
+    for (machine, state, type, reason), n in outcome.found.rejected.most_common():
+        console.print(f"  {n:>6,}  {machine}: {state or 'unborn'} x {type} ({reason})")
+    console.print(f"final states of {len(outcome.found.states):,} entities, {outcome.found.breaches:,} breaches")
+    console.print(f"said (repeats dropped: {outcome.heard.repeats:,}):")
+    said = Counter({(topic, type): 0 for topic, type, _, _ in outcome.found.said})
+    for (topic, type, _, _), n in outcome.found.said.items():
+        said[topic, type] += n
+    for (topic, type), n in sorted(said.items()):
+        console.print(f"  {n:>6,}  {topic}: {type}")
+
+
+def main() -> int:
+    asked, began, home = wish(), time.monotonic(), memory_home()
+    try:
+        with Stack(home, profile="test", parts=("kafka", "postgres")) as stack, Stage(app, "handlers:app", stack) as stage:
+            outcome = anyio.run(replay, asked, stage)
+            report(outcome, stage.kills, time.monotonic() - began)
+    finally:
+        remove_home(home)
+    faults = outcome.faults()
+    for line in faults:
+        console.print(f"[red]differs[/red] {line}")
+    console.print(
+        "[red]NOT EQUAL to the fold[/red]" if faults else "[green]equal to the fold[/green]: states, counts, rejected moves, breaches, follow-ups"
+    )
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

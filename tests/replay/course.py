@@ -1,0 +1,159 @@
+"""The course of a replay: publish, kill, drain, hop by hop; then the dispositions, the reopened calls, and the clock."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import anyio
+
+from stream.adapters.postgres.connection import QUERIES, Connection
+from stream.adapters.postgres.statements import statements
+from stream.dev.stage import Stage
+from tests.fold import logs, made
+from tests.fold.dispatch import Dispatch
+from tests.fold.facts import Fact
+from tests.fold.tally import Tally
+from tests.fold.tickets import Tickets
+from tests.handlers.in_memory import OWN
+from tests.replay.wire import Heard, Producer, ends, listen, places
+
+LOOK = 0.25
+AFTERWARDS = timedelta(hours=2)
+SLICE = 2000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What somebody asked for: the share of repeats, how many processes, how many kills, how many billed calls to reopen."""
+
+    log: Path
+    dup: float
+    workers: int
+    kill: int
+    reopen: int
+    seed: int
+    first: int | None = None
+
+
+@dataclass
+class Outcome:
+    """What the fold says, what the real thing says, and what was seen on the way."""
+
+    expected: Tally
+    found: Tally
+    heard: Heard
+    verdicts: dict[str, int]
+
+    def faults(self) -> list[str]:
+        return [*self.found.differences(self.expected), *self.heard.faults[:5]]
+
+
+class Course:
+    """One replay on a prepared stage. `show` is told what is going on, again and again."""
+
+    def __init__(self, wish: Wish, stage: Stage, show: Callable[[str], None]) -> None:
+        self._wish, self._stage, self._show = wish, stage, show
+        self._chance = random.Random(wish.seed)
+        self._facts = logs.read(wish.log)[: wish.first]
+        self._end = self._facts[-1].time
+        self._fold: Tickets | Dispatch = Tickets() if self._facts[0].topic == "tickets" else Dispatch()
+        self._rows = Connection(stage.postgres, {**QUERIES, **statements("tests.replay", "results.sql")})
+        self._producer = Producer(stage.stack.kafka)
+
+    async def run(self) -> Outcome:
+        """Raises `ConfigurationError` when a process ends by itself."""
+        try:
+            await self._stage.set_clock(self._end)
+            for _ in range(self._wish.workers):
+                self._stage.start("worker,relay")
+            await self._play(made.repeated(self._facts, self._wish.seed, self._wish.dup), self._facts, kills=self._wish.kill)
+            if isinstance(self._fold, Dispatch):
+                await self._settle_calls(self._fold)
+            await self._ring()
+            return await self._outcome()
+        finally:
+            await self._rows.close()
+
+    async def _play(self, published: Sequence[Fact], folded: Sequence[Fact], kills: int = 0) -> None:
+        """Publish, and kill at random moments of the way; return when nothing is left to take or to send."""
+        for fact in folded:
+            self._fold.take(fact)
+        before, topics = await self._taken(), sorted({fact.topic for fact in published})
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._publish, published)
+            group.start_soon(self._kill, kills, before, len(published), topics)
+        await self._drain()
+
+    async def _publish(self, facts: Sequence[Fact]) -> None:
+        for start in range(0, len(facts), SLICE):
+            await anyio.to_thread.run_sync(self._producer.publish, facts[start : start + SLICE])
+
+    async def _kill(self, kills: int, before: int, count: int, topics: Sequence[str]) -> None:
+        """Moments are shares of the records taken, so kills fall on work whatever its speed."""
+        for share in sorted(self._chance.uniform(0.02, 0.95) for _ in range(kills)):
+            while await self._taken() - before < share * count:
+                await self._look(f"taken {await self._taken():,} of {before + count:,} records, {self._stage.kills} processes killed")
+            self._stage.kill_one(self._chance)
+
+    async def _settle_calls(self, fold: Dispatch) -> None:
+        await self._play(*self._twice(list(logs.dispositions(self._wish.log, self._end))))
+        billed = sorted(call.id for call in fold.calls.values() if call.state == "billed")
+        chosen = self._chance.sample(billed, min(self._wish.reopen, len(billed)))
+        await self._play(*self._twice([fact for n, call in enumerate(chosen) for fact in _sent_again(call, self._end, done=n % 2 == 0)]))
+
+    def _twice(self, facts: list[Fact]) -> tuple[list[Fact], list[Fact]]:
+        return made.repeated(facts, self._wish.seed, self._wish.dup), facts
+
+    async def _ring(self) -> None:
+        """Only now clocks may ring by themselves: every feed is drained, and the ticker has to see that."""
+        until = self._end + AFTERWARDS
+        self._fold.wait(until)
+        await self._stage.set_clock(until)
+        self._stage.start("ticker")
+        while left := (await self._rows.fetch("due", until))[0]["n"]:
+            await self._look(f"{left:,} timers to fire")
+        await self._drain()
+
+    async def _drain(self) -> None:
+        """Every log at its end, nothing unsent, and the ends still the same afterwards."""
+        watched = places(self._stage.app, self._stage.app.consumed)
+        while True:
+            before = await ends(self._stage.stack.kafka, watched)
+            stored = {(r["topic"], r["partition"]): r["next_offset"] for r in await self._rows.fetch("positions")}
+            behind = sum(end - stored.get(place, 0) for place, end in before.items())
+            unsent = (await self._rows.fetch("backlog"))[0][0]
+            if not behind and not unsent and before == await ends(self._stage.stack.kafka, watched):
+                return
+            await self._look(f"{behind:,} records to take, {unsent:,} messages to send")
+
+    async def _look(self, line: str) -> None:
+        self._stage.check()
+        self._show(line)
+        await anyio.sleep(LOOK)
+
+    async def _taken(self) -> int:
+        return int((await self._rows.fetch("progress", ["tickets", "dispatch"]))[0]["records"])
+
+    async def _outcome(self) -> Outcome:
+        found, fetch = Tally(), self._rows.fetch
+        heard = await listen(
+            self._stage.stack.kafka, places(self._stage.app, self._stage.app.emitted), found, lambda n: self._show(f"{n:,} messages read back")
+        )
+        found.states = {(r["machine"], r["id"]): r["state"] for r in await fetch("states")}
+        found.outcomes.update({(r["machine"], "applied"): r["n"] for r in await fetch("applied", sorted(OWN))})
+        found.outcomes.update({(r["machine"], "parked"): r["n"] for r in await fetch("parked")})
+        for r in await fetch("rejected"):
+            found.outcomes[r["machine"], "rejected"] += r["n"]
+            found.rejected[r["machine"], r["from_state"], r["event_type"], r["reason"]] += r["n"]
+        return Outcome(self._fold.total(), found, heard, dict((await fetch("verdicts"))[0].items()))
+
+
+def _sent_again(call: str, at: datetime, *, done: bool) -> list[Fact]:
+    """A unit is sent to a call that was billed; some come back."""
+    unit = {"call_id": call, "unit_id": "AGAIN"}
+    stages = ("dispatched", "en_route", "available") if done else ("dispatched",)
+    return [Fact(f"{call}:AGAIN:{stage}", at + timedelta(seconds=n), f"unit.{stage}", unit) for n, stage in enumerate(stages)]
