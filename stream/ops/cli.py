@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_run, cli_setup
+from stream.ops import cli_look, cli_run, cli_setup
 from stream.ops.command import group
 
 cli = group(
@@ -15,6 +15,7 @@ cli.command()(cli_setup.migrate)
 cli.add_typer(cli_setup.topics, name="topics")
 cli.command()(cli_setup.publish)
 cli.command()(cli_setup.health)
+cli.command()(cli_look.status)
 cli.add_typer(cli_setup.config, name="config")
 
 
