@@ -1,0 +1,160 @@
+"""Migrations: once, in order, never changed, one migrator at a time; and what a start says about a schema that is not as it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from stream.adapters.postgres import migrate
+from stream.adapters.postgres.check import check
+from stream.adapters.postgres.connection import Connection, PostgresSettings
+from stream.adapters.postgres.outbox import PostgresOutbox
+from stream.adapters.postgres.store import PostgresStore
+from stream.adapters.postgres.timetable import Ages, PostgresTimetable
+from stream.core.errors import ConfigurationError, UnavailableError
+from stream.core.record import TopicPartition
+from tests.conformance.storage import Storage, closing, drain, in_postgres, message, tell
+from tests.integration.postgres.races import came_through
+
+
+@pytest.fixture
+def settings(database: str) -> PostgresSettings:
+    """A schema beside the migrated one: nothing is in it yet."""
+    return PostgresSettings(dsn=database, schema="Second flow")
+
+
+async def test_concurrent_migrators_apply_each_migration_once(settings: PostgresSettings) -> None:
+    done = await asyncio.gather(*(migrate.apply(settings) for _ in range(3)))
+    assert sorted(map(len, done)) == [0, 0, len(migrate.known())]
+    assert await migrate.pending(settings) == []
+
+
+async def test_a_changed_migration_is_refused(settings: PostgresSettings) -> None:
+    await migrate.apply(settings)
+    first, *rest = migrate.known()
+    with pytest.raises(ConfigurationError, match="0001_tables was changed"):
+        await migrate.apply(settings, [replace(first, sql=first.sql + "\n-- a word more"), *rest])
+
+
+async def test_a_failing_migration_leaves_nothing_behind(settings: PostgresSettings) -> None:
+    broken = migrate.Migration(99, "0099_broken", "create table half (id integer); select no_such_function();")
+    with pytest.raises(ConfigurationError):
+        await migrate.apply(settings, [*migrate.known(), broken])
+    assert len(await migrate.pending(settings)) == len(migrate.known())
+
+
+async def test_the_printed_script_makes_the_same_schema(settings: PostgresSettings) -> None:
+    connection = Connection(settings)
+    async with connection.transaction("begin_plain"):
+        await connection.script('create schema "Second flow"')
+        await connection.script(migrate.text())
+    await connection.close()
+    assert await migrate.pending(settings) == []
+    await check(settings, app="a", group="g")
+
+
+async def test_a_start_without_a_schema_says_what_to_do(settings: PostgresSettings) -> None:
+    with pytest.raises(ConfigurationError, match="run `stream migrate`"):
+        await check(settings, app="a", group="g")
+
+
+async def test_a_start_with_an_old_schema_says_what_to_do(settings: PostgresSettings) -> None:
+    await migrate.apply(settings, migrate.known()[:1])
+    with pytest.raises(ConfigurationError, match=r"older than this program \(migration 1\): run `stream migrate`"):
+        await check(settings, app="a", group="g")
+
+
+async def test_a_start_with_a_newer_schema_says_what_to_do(settings: PostgresSettings) -> None:
+    await migrate.apply(settings, [*migrate.known(), migrate.Migration(99, "0099_later", "select 1;")])
+    with pytest.raises(ConfigurationError, match="newer than this program"):
+        await check(settings, app="a", group="g")
+
+
+async def test_a_schema_belongs_to_one_app_and_group(settings: PostgresSettings) -> None:
+    await migrate.apply(settings)
+    await check(settings, app="a", group="g")
+    await check(settings, app="a", group="g")
+    with pytest.raises(ConfigurationError, match="belongs to app 'a', group 'g'"):
+        await check(settings, app="a", group="other")
+
+
+@pytest.fixture
+async def worker(database: str) -> AsyncIterator[PostgresSettings]:
+    """A role that owns nothing and has no rights yet."""
+    role, password = f"worker_{secrets.token_hex(4)}", secrets.token_hex(8)
+    owner = await asyncpg.connect(database, server_settings={"search_path": "stream"})
+    await owner.execute(f"create role {role} login password '{password}'")
+    server = urlsplit(database)
+    yield PostgresSettings(dsn=urlunsplit(server._replace(netloc=f"{role}:{password}@{server.hostname}:{server.port}")), application=role)
+    await owner.execute(f"drop owned by {role}; drop role {role}")
+    await owner.close()
+
+
+async def grant(database: str, worker: PostgresSettings) -> None:
+    owner = await asyncpg.connect(database, server_settings={"search_path": "stream"})
+    await owner.execute("select grant_worker($1)", worker.application)
+    await owner.close()
+
+
+async def test_a_start_without_rights_says_what_to_do(worker: PostgresSettings) -> None:
+    with pytest.raises(ConfigurationError):
+        await check(worker, app="a", group="g")
+
+
+async def test_a_worker_role_does_all_the_work_and_cannot_rewrite_history(database: str, worker: PostgresSettings) -> None:
+    await grant(database, worker)
+    await check(worker, app="a", group="g")
+    storage = in_postgres(database)
+    storage.new_store = lambda: PostgresStore(worker)
+    storage.new_timetable = lambda: PostgresTimetable(worker)
+    async with closing(storage):
+        store = storage.store()
+        await store.adopt(TopicPartition("jobs", 0), owner="w", generation=1, begin=0)
+        await tell(store, message("k", 1))
+        assert await storage.timetable().rotate() == []
+    connection = Connection(worker)
+    for order in ("update history set actor = 'x'", "delete from history", "delete from outbox", "create table mine ()", "delete from audit"):
+        assert not await came_through(connection.script(order), ConfigurationError)
+    await connection.close()
+
+
+SMALL = Ages(rows=10)
+
+
+@pytest.fixture
+async def small(settings: PostgresSettings) -> AsyncIterator[Storage]:
+    """A schema whose partitions hold ten rows: the large ones that a migration makes are taken away first."""
+    await migrate.apply(settings)
+    connection = Connection(settings)
+    await connection.script("drop table outbox_p0, outbox_p1; select make_partitions('outbox', 0, 10, 1)")
+    await connection.close()
+    storage = in_postgres(settings.dsn)
+    storage.new_store, storage.new_timetable = (lambda: PostgresStore(settings)), (lambda: PostgresTimetable(settings, SMALL))
+    async with closing(storage):
+        yield storage
+
+
+async def test_a_missing_partition_is_tried_again_and_never_blamed_on_the_data(small: Storage) -> None:
+    store = small.store()
+    await tell(store, *(message("k", n) for n in range(18)))
+    with pytest.raises(UnavailableError, match="no partition"):
+        await tell(store, message("k", 18), message("k", 19))
+
+
+async def test_partitions_are_made_ahead_and_dropped_only_when_all_was_sent(small: Storage, settings: PostgresSettings) -> None:
+    store, timetable = small.store(), small.timetable()
+    small.new_outbox = lambda: PostgresOutbox(settings)
+    outbox = small.outbox()
+    await tell(store, *(message("k", n) for n in range(15)))
+    assert not [done for done in await timetable.rotate() if done.startswith("dropped")]
+    await drain(outbox, await outbox.lease("r", timedelta(minutes=5), 99))
+    assert "dropped outbox_p0" in await timetable.rotate()
+    await tell(store, *(message("k", n) for n in range(10)))
+    assert await store.backlog() == 10
