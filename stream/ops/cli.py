@@ -16,6 +16,8 @@ cli.add_typer(cli_setup.topics, name="topics")
 cli.command()(cli_setup.publish)
 cli.command()(cli_setup.health)
 cli.command()(cli_look.status)
+cli.add_typer(cli_look.entities, name="entities")
+cli.add_typer(cli_look.machines, name="machines")
 cli.add_typer(cli_setup.config, name="config")
 
 

@@ -1,0 +1,78 @@
+"""One entity as an operator reads it: where it is, whose turn it is, what happened, what waits."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from rich.console import RenderableType
+
+from stream.core.app import App
+from stream.core.clock import Owner
+from stream.core.record import Ref
+from stream.ops.queries import Due, EntityNow, Moment, Questions, Waits
+from stream.ops.render import fields, table
+
+
+class Told(msgspec.Struct):
+    """`owner` is whose turn it is now; `owners` says it for every state named in the timeline ("" where nobody is named)."""
+
+    entity: EntityNow
+    owner: str
+    owners: dict[str, str]
+    timeline: list[Moment]
+    timers: list[Due]
+    line: list[Waits]
+
+
+async def read_entity(ask: Questions, app: App, ref: Ref, most: int) -> Told | None:
+    """The entity with the latest `most` history rows, or None when nothing ever referred to it."""
+    entity = await ask.entity(ref)
+    if entity is None:
+        return None
+    timeline = await ask.timeline(entity.last_id, most)
+    states = {entity.state, *(m.to_state for m in timeline)}
+    owners = {state: owner_of(app, ref.machine, state) for state in sorted(states)}
+    return Told(entity, owners[entity.state], owners, timeline, await ask.timers(ref), await ask.line(ref))
+
+
+def owner_of(app: App, machine: str, state: str) -> str:
+    """Whose turn it is in a state, as this program's App says; "" when it says nothing, or knows no such state."""
+    found = next((m for m in app.machines if m.name == machine), None)
+    named: Any = found.by_name.get(state) if found else None
+    owner: Owner | None = named.owner if named else None
+    return owner.name if owner else ""
+
+
+def entity_tables(told: Told) -> list[RenderableType]:
+    """For people."""
+    e = told.entity
+    place = e.state or "not born yet"
+    head = [("state", place), ("owner", told.owner), ("since", e.since), ("latest move", e.time), ("moves", e.version), ("data", e.data)]
+    parts: list[RenderableType] = [fields(f"{e.machine}/{e.id}", head)]
+    names = ("n", "time", "event", "outcome", "from", "to", "owner", "rested", "actor", "why")
+    parts.append(table("timeline", names, [_row(told, at) for at in range(len(told.timeline))]))
+    if told.timers:
+        parts.append(table("timers", ("name", "due"), [(t.name, t.due) for t in told.timers]))
+    if told.line:
+        rows = [(w.id, w.event_type, w.event_id, w.outcome, w.reason, w.since, w.until, w.error) for w in told.line]
+        parts.append(table("line", ("id", "event", "event id", "outcome", "reason", "since", "until", "error"), rows))
+    return parts
+
+
+def _row(told: Told, at: int) -> tuple[object, ...]:
+    m = told.timeline[at]
+    why = ": ".join(part for part in (m.reason, m.error) if part)
+    owner = told.owners.get(m.to_state, "") if m.outcome == "applied" else ""
+    return (m.n, m.time, m.event_type, m.outcome, m.from_state, m.to_state, owner, _rested(told.timeline, at), m.actor, why)
+
+
+def _rested(timeline: list[Moment], at: int) -> timedelta | None:
+    """How long it rested in the state this row led to; None for the state it is in, and for rows that led nowhere."""
+    came: datetime = timeline[at].time
+    state = timeline[at].to_state
+    if timeline[at].outcome != "applied" or timeline[at].from_state == state:
+        return None
+    left = next((m.time for m in timeline[at + 1 :] if m.outcome == "applied" and m.to_state != state), None)
+    return left - came if left else None
