@@ -17,6 +17,7 @@ _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{25}")
 _CROCKFORD = {c: i for i, c in enumerate("0123456789ABCDEFGHJKMNPQRSTVWXYZ")}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 _encoder = msgspec.json.Encoder(order="sorted")
 
 
@@ -49,23 +50,14 @@ def content_of(type: str, subject: str, event: Fact) -> bytes:
 def emitted_id(identity: bytes, emitter: Ref, n: int, time: datetime) -> str:
     """The id of the n-th message `emitter` emits for a cause: shaped as a UUIDv7, its first 48 bits the milliseconds of `time`."""
     milliseconds = min(max((time - _EPOCH) // _MILLISECOND, 0), (1 << 48) - 1)
-    rest = int.from_bytes(blake2b(_framed((identity, *_texts(emitter.machine, emitter.id, str(n)))), digest_size=10).digest(), "big")
-    number = milliseconds << 80 | 7 << 76 | (rest >> 68 & 0xFFF) << 64 | 2 << 62 | (rest & (1 << 62) - 1)
-    text = f"{number:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    rest = digest(identity.hex(), emitter.machine, emitter.id, str(n), size=10).hex()
+    prefix = f"{milliseconds:012x}"
+    return f"{prefix[:8]}-{prefix[8:]}-7{rest[:3]}-{_VARIANT[rest[3]]}{rest[4:7]}-{rest[7:19]}"
 
 
 def digest(*parts: str, size: int = 16) -> bytes:
     """A blake2b hash over texts, each framed by its length, so that no two lists of parts hash alike. Lone surrogates are let through."""
-    return blake2b(_framed(_texts(*parts)), digest_size=size).digest()
-
-
-def _texts(*parts: str) -> tuple[bytes, ...]:
-    return tuple(part.encode("utf-8", "surrogatepass") for part in parts)
-
-
-def _framed(parts: Sequence[bytes]) -> bytes:
-    return b"".join([b"%d:%b" % (len(part), part) for part in parts])
+    return blake2b("".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass"), digest_size=size).digest()
 
 
 def _time_prefix(id: str) -> bytes:

@@ -132,11 +132,11 @@ class Ledger:
             page.entity.timers.pop("limit", None)
 
     def withdrawn(self, page: Page, envelope: Envelope, step: Step) -> list[Fact]:
-        """Breaches of the state now left that this event, by its own time, came in time for."""
+        """Breaches of the state now left that this event, by its own time, came before: at the due instant itself it is too late."""
         entity = page.entity
         if step.timers is None or not entity.fired or is_own(envelope.event):
             return []
-        late = [(clock, due) for clock, due in entity.fired.items() if envelope.time <= due]
+        late = [(clock, due) for clock, due in entity.fired.items() if envelope.time < due]
         name, id = entity.ref
         return [SlaWithdrawn(clock=c, machine=name, entity_id=id, state=entity.state, due=due, met=envelope.time) for c, due in late]
 

@@ -9,11 +9,10 @@ import msgspec
 
 from stream.core.changes import Message
 from stream.core.entity import Entity, Envelope
-from stream.core.envelope import write_headers
 from stream.core.event import Fact, key_of, wire_type
 from stream.core.identity import emitted_id
 from stream.core.text import check_storable
-from stream.core.trace import created
+from stream.core.trace import created, traceparent
 
 LIMIT = 1_000_000
 """Bytes of one message's value, and of one entity's data."""
@@ -61,15 +60,19 @@ def _message(app: str, entity: Entity, envelope: Envelope, kind: type[Fact], n: 
     ref, type_ = entity.ref, wire_type(kind)
     id = emitted_id(envelope.identity, ref, n, envelope.time)
     trace = created(envelope.trace, id)
-    attributes = {
-        "id": id,
-        "source": f"/{app}/{ref.machine}",
-        "type": type_,
-        "subject": ref.id,
-        "correlationid": envelope.correlation_id,
-        "causationid": envelope.id,
-        "emitter": f"{ref.machine}/{ref.id}",
-        "sequence": f"{sequence:020d}",
-    }
-    headers = write_headers(attributes, envelope.time, trace)
+    name = f"{ref.machine}/{ref.id}"
+    headers = [
+        ("ce_specversion", "1.0"),
+        ("ce_id", id),
+        ("ce_source", f"/{app}/{ref.machine}"),
+        ("ce_type", type_),
+        ("ce_subject", ref.id),
+        ("ce_correlationid", envelope.correlation_id),
+        ("ce_causationid", envelope.id),
+        ("ce_emitter", name),
+        ("ce_sequence", f"{sequence:020d}"),
+        ("ce_time", envelope.time.isoformat().replace("+00:00", "Z")),
+        ("content-type", "application/json"),
+        ("traceparent", traceparent(trace)),
+    ]
     return Message(ref, topic, key.encode(), value, headers, id, type_, sequence, envelope.correlation_id, trace)
