@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_look, cli_run, cli_setup
+from stream.ops import cli_look, cli_orders, cli_run, cli_setup
 from stream.ops.command import group
 
 cli = group(
@@ -18,6 +18,8 @@ cli.command()(cli_setup.health)
 cli.command()(cli_look.status)
 cli.add_typer(cli_look.entities, name="entities")
 cli.add_typer(cli_look.machines, name="machines")
+cli.add_typer(cli_orders.parked, name="parked")
+cli.add_typer(cli_orders.letters, name="dead-letters")
 cli.add_typer(cli_setup.config, name="config")
 
 
