@@ -109,10 +109,7 @@ select nextval('history_id') as first;
 update entity e
 set version = x.version, machine_version = x.machine_version, state = x.state, data = x.data, since = x.since, time = x.time,
     n = x.n, last_id = x.last_id, chain = x.chain, sequences = x.sequences, fired = x.fired, holds = x.holds
-from unnest(
-    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bytea[], $8::timestamptz[], $9::timestamptz[],
-    $10::bigint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[], $15::smallint[]
-) as x (machine, id, expected, version, machine_version, state, data, since, time, n, last_id, chain, sequences, fired, holds)
+from unnest($1::entity_row[]) as x
 where e.machine = x.machine and e.id = x.id and e.version = x.expected;
 
 -- name: drop_timers
@@ -154,17 +151,12 @@ insert into history (
     id, prev_id, machine, entity_id, n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at,
     correlation_id, causation_id, trace_id, door, error, hash
 )
-select * from unnest(
-    $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-    $12::text[], $13::text[], $14::timestamptz[], $15::timestamptz[], $16::text[], $17::text[], $18::text[], $19::text[], $20::text[], $21::bytea[]
-);
+select * from unnest($1::history_row[]);
 
 -- name: add_messages
 -- Array order is the order of `seq`.
 insert into outbox (shard, topic, key, value, headers, machine, entity_id, message_id, type, correlation_id, written_at)
-select x.*, $11::timestamptz from unnest(
-    $1::smallint[], $2::text[], $3::bytea[], $4::bytea[], $5::bytea[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[]
-) as x;
+select x.*, $2::timestamptz from unnest($1::message_row[]) as x;
 
 -- name: add_letters
 insert into dead_letter (

@@ -185,9 +185,9 @@ class PostgresTransaction:
         await self._save_entities(changes)
         await self._save_children(changes)
         if changes.history:
-            await self._connection.execute("add_history", ids, previous, *col.history_columns(changes.history))
+            await self._connection.execute("add_history", col.history_rows(ids, previous, changes.history))
         if changes.messages:
-            await self._connection.execute("add_messages", *col.message_columns(changes.messages), self._now)
+            await self._connection.execute("add_messages", col.message_rows(changes.messages), self._now)
         if changes.dead:
             await self._connection.execute("add_letters", *col.letter_columns(changes.dead), self._now)
         await self._move_partitions(changes)
@@ -207,7 +207,7 @@ class PostgresTransaction:
 
     async def _save_entities(self, changes: Changes) -> None:
         if changes.entities:
-            written = await self._connection.execute("save_entities", *col.entity_columns(changes.entities, changes.versions))
+            written = await self._connection.execute("save_entities", col.entity_rows(changes.entities, changes.versions))
             if written < len(changes.entities):
                 raise FencedError(tuple(changes.entities))
 

@@ -27,10 +27,7 @@ for update of e;
 -- name: save_entities_unguarded
 update entity e
 set version = x.version, state = x.state, n = x.n, last_id = x.last_id
-from unnest(
-    $1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::integer[], $6::text[], $7::bytea[], $8::timestamptz[], $9::timestamptz[],
-    $10::bigint[], $11::bigint[], $12::bytea[], $13::bytea[], $14::bytea[], $15::smallint[]
-) as x (machine, id, expected, version, machine_version, state, data, since, time, n, last_id, chain, sequences, fired, holds)
+from unnest($1::entity_row[]) as x
 where e.machine = x.machine and e.id = x.id;
 
 -- name: claim_without_epoch

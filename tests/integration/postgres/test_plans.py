@@ -26,8 +26,7 @@ update outbox_position set lo = pg_current_snapshot(), hi = null;
 MACHINES, IDS = ["job"] * 50, [f"g-{n}" for n in range(1, 51)]
 KEYS = [str(uuid.UUID(int=n)) for n in range(1, 51)]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ONES, TIMES, BYTES = [1] * 50, [NOW] * 50, [b""] * 50
-SAVED = [MACHINES, IDS, ONES, ONES, ONES, IDS, BYTES, TIMES, TIMES, ONES, ONES, BYTES, BYTES, BYTES, ONES]
+SAVED = [("job", id, 1, 1, 1, "", b"", NOW, NOW, 1, 1, b"", None, None, 0) for id in IDS]
 
 HOT: list[tuple[str, list[object]]] = [
     ("entities", [MACHINES, IDS]),
@@ -35,7 +34,7 @@ HOT: list[tuple[str, list[object]]] = [
     ("lines", [MACHINES, IDS]),
     ("first_sight", [KEYS, KEYS]),
     ("contents", [KEYS]),
-    ("save_entities", list(SAVED)),
+    ("save_entities", [SAVED]),
     ("drop_timers", [MACHINES, IDS, ["sla"] * 50]),
     ("read_shard", [1, 1, "r", 500]),
     ("backlog", []),
