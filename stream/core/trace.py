@@ -11,18 +11,17 @@ from stream.core.identity import digest
 Sampling = Callable[[str], bool]
 """Whether the trace of this id is sampled; asked only where a trace begins."""
 
-_SHAPE = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?", re.DOTALL)
+_ZERO = re.compile("00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])")
+_LATER = re.compile("(?!00|ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]([0-9a-f])(?:-.*)?", re.DOTALL)
 
 
 def parse_traceparent(text: str) -> tuple[str, str, bool] | None:
     """(trace id, span id, sampled) of a valid `traceparent`, else None. Later versions than 00 may carry more after the flags."""
-    found = _SHAPE.fullmatch(text)
+    found = _ZERO.fullmatch(text) or _LATER.fullmatch(text)
     if found is None:
         return None
-    version, trace_id, span_id, flags, more = found.groups()
-    if version == "ff" or (version == "00" and more is not None) or not trace_id.strip("0") or not span_id.strip("0"):
-        return None
-    return trace_id, span_id, bool(int(flags, 16) & 1)
+    trace_id, parent_id, flags = found.groups()
+    return trace_id, parent_id, flags in "13579bdf"
 
 
 def traceparent(trace: Trace) -> str:
