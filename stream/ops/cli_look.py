@@ -10,9 +10,10 @@ import typer
 from stream.core import diagram
 from stream.core.errors import ConfigurationError
 from stream.core.record import Ref
+from stream.ops.causes import Node, flow_tree, read_flow
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.queries import EntityLine, questions
-from stream.ops.render import Output, as_json, safe, show, table
+from stream.ops.render import Output, as_json, note, safe, show, table
 from stream.ops.site import Site, read_site
 from stream.ops.status import read_status, status_tables
 from stream.ops.timeline import Told, entity_tables, owner_of, read_entity
@@ -132,3 +133,25 @@ def show_machine(
             typer.echo(diagram.mermaid(machine), nl=False)
         case Format.TEXT:
             typer.echo("\n".join(map(safe, diagram.text(machine).splitlines())))
+
+
+def trace(
+    correlation_id: Annotated[str, typer.Argument(help="The flow's correlation id.")],
+    limit: LimitOption = 1000,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """The tree of causes of one flow, from the database: events, what they did to entities, what was said because of them.
+
+    Example: stream trace order-4711
+    """
+    roots, missing = awaited(_flow(read_site(), correlation_id, limit))
+    if not roots:
+        no(f"nothing is recorded under {correlation_id!r}")
+    show(output, {"correlation_id": correlation_id, "roots": roots, "missing": missing}, flow_tree(correlation_id, roots))
+    if missing:
+        note(missing)
+
+
+async def _flow(site: Site, correlation_id: str, most: int) -> tuple[list[Node], str]:
+    async with questions(site.postgres) as ask:
+        return await read_flow(ask, correlation_id, most)

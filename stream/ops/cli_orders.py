@@ -179,7 +179,7 @@ def _letter_tables(letter: Letter, headers: list[tuple[str, bytes | None]]) -> l
 def replay_letters(
     ids: Annotated[list[int], typer.Argument(help="The letters' ids.")], app: AppOption = None, output: OutputOption = Output.TABLE
 ) -> None:
-    """Take refused events again, as they came. Limits of age are waived; what is refused again is a new letter, and ends with 1.
+    """Take refused events again, as they came. Limits of age are waived. All of them or none; what is refused again is a new letter, and ends with 1.
 
     Example: stream dead-letters replay 17 18
     """
@@ -189,8 +189,6 @@ def replay_letters(
     told = _replayed(ids, claim, changes)
     outcomes = _outcomes(changes)
     show(output, told, _told({**outcomes, **({"refused again": len(changes.dead)} if changes.dead else {})}))
-    if missing := len(set(ids)) - len(claim.stored):
-        no(f"{missing} of {len(set(ids))} are not there, or not open")
     if changes.dead:
         no("refused again: " + "; ".join(dict.fromkeys(f"{d.reason}: {d.error}" for d in changes.dead)))
 

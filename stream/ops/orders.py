@@ -10,7 +10,7 @@ import anyio
 
 from stream.adapters.postgres.store import PostgresStore
 from stream.core.changes import Changes
-from stream.core.errors import ConfigurationError, FencedError, UnavailableError
+from stream.core.errors import ConfigurationError, FencedError, StreamError, UnavailableError
 from stream.core.order import Claim
 from stream.ops.parts import checked, tracing
 from stream.ops.queries import STATEMENTS
@@ -18,8 +18,13 @@ from stream.ops.site import Site
 from stream.pipeline import Door
 from stream.ports import Transaction
 from stream.runtime.app import carrying
+from stream.runtime.doors import Letters
 
 TRIES = 5
+
+
+class NotOpenError(StreamError):
+    """Somebody else dealt with it before, or it never was there: nothing was done."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Audited:
 
     async def claim(self, tx: Transaction) -> Claim:
         claim = await self.door.claim(tx)
+        if isinstance(self.door, Letters) and len(claim.stored) < len(set(self.door.ids)):
+            raise NotOpenError("not all of these dead letters are there and open: nothing was replayed")
         for note in self.notes:
             await self.store.connection.script(STATEMENTS["note_order"], note.actor, note.action, note.target, note.reason)
         return claim
