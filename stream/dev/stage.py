@@ -14,7 +14,8 @@ from typing import Self
 from stream.adapters.kafka.admin import KafkaAdmin, plan
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres import migrate
-from stream.adapters.postgres.connection import PostgresSettings
+from stream.adapters.postgres.connection import QUERIES, Connection, PostgresSettings
+from stream.adapters.postgres.statements import statements
 from stream.core.app import App
 from stream.core.errors import ConfigurationError
 from stream.core.topic import Topic
@@ -24,6 +25,8 @@ from stream.dev.stack import Addresses, Stack
 
 QUICK = {"STREAM_SESSION_TIMEOUT": "6", "STREAM_HEARTBEAT": "1", "STREAM_RELAY_LEASE": "3", "STREAM_LOG_FORMAT": "text"}
 """A process that was killed is missed after six seconds: the least a broker allows."""
+
+_LOOKS = {**QUERIES, **statements("stream.ops")}
 
 
 @dataclass
@@ -59,6 +62,21 @@ class Stage:
         """Move the database's clock so that it shows `to`."""
         shown = await clock.move(self.stack.database_url, timedelta(0))
         await clock.move(self.stack.database_url, to - shown)
+
+    async def left(self) -> tuple[int, int]:
+        """Records not taken yet, of all topics the App takes, and messages not sent yet. (0, 0): drained, every hop of it.
+
+        The ends are asked last: what they show was taken before the outbox was looked at, so nothing can have been said since.
+        """
+        rows = Connection(self.postgres, _LOOKS)
+        try:
+            stored = {(r["topic"], r["partition"]): r["next_offset"] for r in await rows.fetch("partitions")}
+            unsent = (await rows.fetch("backlog"))[0][0]
+        finally:
+            await rows.close()
+        async with KafkaAdmin(self.kafka) as admin:
+            ends = await admin.bounds(self.app.consumed)
+        return sum(end - stored.get(place, begin) for place, (begin, end) in ends.items()), unsent
 
     def start(self, roles: str) -> Child:
         """One more process with these roles, comma-separated."""

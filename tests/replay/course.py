@@ -10,7 +10,7 @@ from pathlib import Path
 
 import anyio
 
-from stream.adapters.postgres.connection import QUERIES, Connection
+from stream.adapters.postgres.connection import Connection
 from stream.adapters.postgres.statements import statements
 from stream.dev.stage import Stage
 from tests.fold import logs, made
@@ -19,7 +19,7 @@ from tests.fold.facts import Fact
 from tests.fold.tally import Tally
 from tests.fold.tickets import Tickets
 from tests.handlers.in_memory import OWN
-from tests.replay.wire import Heard, Producer, ends, listen, places
+from tests.replay.wire import Heard, Producer, listen, places
 
 LOOK = 0.25
 AFTERWARDS = timedelta(hours=2)
@@ -61,7 +61,7 @@ class Course:
         self._facts = logs.read(wish.log)[: wish.first]
         self._end = self._facts[-1].time
         self._fold: Tickets | Dispatch = Tickets() if self._facts[0].topic == "tickets" else Dispatch()
-        self._rows = Connection(stage.postgres, {**QUERIES, **statements("tests.replay", "results.sql")})
+        self._rows = Connection(stage.postgres, statements("tests.replay", "results.sql"))
         self._producer = Producer(stage.stack.kafka)
 
     async def run(self) -> Outcome:
@@ -119,16 +119,9 @@ class Course:
         await self._drain()
 
     async def _drain(self) -> None:
-        """Every log at its end, nothing unsent, and the ends still the same afterwards."""
-        watched = places(self._stage.app, self._stage.app.consumed)
-        while True:
-            before = await ends(self._stage.stack.kafka, watched)
-            stored = {(r["topic"], r["partition"]): r["next_offset"] for r in await self._rows.fetch("positions")}
-            behind = sum(end - stored.get(place, 0) for place, end in before.items())
-            unsent = (await self._rows.fetch("backlog"))[0][0]
-            if not behind and not unsent and before == await ends(self._stage.stack.kafka, watched):
-                return
-            await self._look(f"{behind:,} records to take, {unsent:,} messages to send")
+        """Every log at its end, and nothing unsent."""
+        while any(left := await self._stage.left()):
+            await self._look(f"{left[0]:,} records to take, {left[1]:,} messages to send")
 
     async def _look(self, line: str) -> None:
         self._stage.check()

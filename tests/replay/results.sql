@@ -1,8 +1,5 @@
 -- What a replay compares with the fold, read when everything is drained.
 
--- name: positions
-select topic, partition, next_offset from partition;
-
 -- name: progress
 -- Records taken so far, repeats among them, in the topics that we published to.
 select coalesce(sum(records), 0)::bigint as records from partition where topic = any($1::text[]);

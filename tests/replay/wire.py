@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import confluent_kafka
@@ -40,16 +40,6 @@ class Producer:
 
 def places(app: App, topics: Collection[str]) -> list[TopicPartition]:
     return [TopicPartition(name, n) for name in sorted(topics) for n in range(app.topic(name).partitions)]
-
-
-async def ends(kafka: str, places: Collection[TopicPartition]) -> Mapping[TopicPartition, int]:
-    """Where each log ends now."""
-    reader = AIOKafkaConsumer(bootstrap_servers=kafka)
-    await reader.start()
-    try:
-        return await reader.end_offsets(places)
-    finally:
-        await reader.stop()
 
 
 @dataclass
