@@ -18,6 +18,9 @@ QUERIES = statements("stream.adapters.postgres")
 # For 500 keys in a table of 30,000 the planner would scan and hash the table: 31 ms instead of 6 (measured), and the more the larger it grows.
 _KEYED = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
 
+# After a failover a connection may hang on to what is now a standby (25006), or to a server that is going down.
+_GONE = ("08", "25006", "57P")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PostgresSettings:
@@ -176,7 +179,8 @@ class Connection:
 
     def _known(self, error: BaseException) -> StreamError:
         """Ours for theirs; a connection that may be half-way through something is thrown away."""
-        if not isinstance(error, asyncpg.PostgresError) and self._link is not None:
+        gone = not isinstance(error, asyncpg.PostgresError) or str(error.sqlstate).startswith(_GONE)
+        if gone and self._link is not None:
             self._link.terminate()
         return classify(error)
 
