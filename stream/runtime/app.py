@@ -76,7 +76,7 @@ async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str]
     first, last = _loops(app, settings, parts, took)
     log = structlog.get_logger("stream")
     log.info("running", app=app.name, group=settings.group or app.name, roles=list(took), topics=sorted(app.consumed))
-    ending = stop or Stop()
+    ending = Stop() if stop is None else stop
     try:
         async with anyio.create_task_group() as tasks:
             if stop is None:
