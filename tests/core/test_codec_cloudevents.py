@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -80,9 +81,8 @@ def foreign() -> CloudEvent:
 
 
 @pytest.mark.parametrize("write", [to_binary, to_structured])
-def test_what_the_sdk_writes_is_read(write: object) -> None:
-    assert callable(write)
-    message: KafkaMessage = write(foreign(), JSONFormat())
+def test_what_the_sdk_writes_is_read(write: Callable[[CloudEvent, JSONFormat], KafkaMessage]) -> None:
+    message = write(foreign(), JSONFormat())
     e = read(message.value, list(message.headers.items()))
     assert (e.id, e.source, e.time, e.correlation_id, e.event) == ("7", "/forge", TIME, "c-7", PullOpened(number="9"))
 
