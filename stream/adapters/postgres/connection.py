@@ -13,7 +13,8 @@ from stream.adapters.postgres.failures import DRIVER_ERRORS, classify
 from stream.adapters.postgres.statements import statements
 from stream.core.errors import StreamError, UnavailableError
 
-QUERIES = statements("stream.adapters.postgres")
+_FILES = ("queries.sql", "publishing.sql", "setup.sql")
+QUERIES: Mapping[str, str] = {k: v for file in _FILES for k, v in statements("stream.adapters.postgres", file).items()}
 
 # For 500 keys in a table of 30,000 the planner would scan and hash the table: 31 ms instead of 6 (measured), and the more the larger it grows.
 _KEYED = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}

@@ -1,0 +1,111 @@
+-- The statements of the outbox and the timetable: what is unsent, what is due, and what is turned when it grows.
+
+-- name: times
+-- Both clocks.
+select stream_now() as now, clock_timestamp() as clock;
+
+-- name: lease_shards
+-- Renews what is held under a known epoch, takes what is free, expired or left behind by a namesake, up to `$5` shards in all.
+with wanted as (
+    select p.shard, k.epoch is not null as held
+    from outbox_position p
+    left join unnest($2::smallint[], $3::bigint[]) as k (shard, epoch) on k.shard = p.shard and k.epoch = p.epoch and p.owner = $1
+    where k.epoch is not null or p.owner = $1 or p.leased_until < clock_timestamp()
+    order by k.epoch is not null desc, p.shard
+    limit $5
+    for update of p skip locked
+)
+update outbox_position p
+set owner = $1, leased_until = clock_timestamp() + $4, epoch = p.epoch + case when wanted.held then 0 else 1 end
+from wanted
+where p.shard = wanted.shard
+returning p.shard, p.epoch;
+
+-- name: release_shards
+-- Lets go of what `$1` holds, except the shards named.
+update outbox_position set owner = '', leased_until = '-infinity' where owner = $1 and shard <> all ($2::smallint[]);
+
+-- name: read_shard
+-- What `hi` sees and `lo` does not, after `seq`, in the order of `seq`; without an unfinished `hi`, the present snapshot becomes it.
+-- One row with a null seq says that the lease is held and nothing is unsent. `half`: the pass was begun before. `held`: an earlier message of its key is held.
+with place as materialized (
+    select shard, lo, coalesce(hi, pg_current_snapshot()) as hi, hi is not null as half, case when hi is null then 0 else seq end as seq
+    from outbox_position
+    where shard = $1 and epoch = $2 and owner = $3 and leased_until > clock_timestamp()
+)
+select
+    p.hi::text as hi, p.half, o.seq, o.topic, o.key, o.value, o.headers,
+    exists (select from outbox_held h where h.topic = o.topic and h.key = o.key and h.status = 'open') as held
+from place p
+left join lateral (
+    select n.* from (
+        select r.* from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
+        union all
+        select r.* from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
+    ) n
+    where n.seq > p.seq and pg_visible_in_snapshot(n.xid, p.hi)
+    order by n.seq
+    limit $4
+) o on true
+order by o.seq;
+
+-- name: hold
+-- Copies messages to the held ones.
+insert into outbox_held (seq, shard, topic, key, value, headers, reason, error, held_at)
+select o.seq, o.shard, o.topic, o.key, o.value, o.headers, x.reason, x.error, stream_now()
+from unnest($1::bigint[], $2::text[], $3::text[]) as x (seq, reason, error)
+join outbox o on o.seq = x.seq
+order by o.seq
+on conflict (seq) do nothing;
+
+-- name: move_shard
+-- Moves the position on, as long as the epoch is ours: within the pair of snapshots, or to a finished one.
+update outbox_position
+set lo = case when $6 then $4::text::pg_snapshot else lo end,
+    hi = case when $6 then null else $4::text::pg_snapshot end,
+    seq = case when $6 then 0 else $5 end
+where shard = $1 and epoch = $2 and owner = $3;
+
+-- name: feeds
+select topic, partition, next_offset, drained_at, stream_time from partition order by topic, partition;
+
+-- name: unsent
+-- When the oldest unsent message of each topic was written.
+select o.topic, min(o.written_at) as oldest
+from outbox_position p
+cross join lateral (
+    select r.topic, r.seq, r.xid, r.written_at from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
+    union all
+    select r.topic, r.seq, r.xid, r.written_at from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
+) o
+where p.hi is null or o.seq > p.seq or not pg_visible_in_snapshot(o.xid, p.hi)
+group by o.topic;
+
+-- name: due
+-- Entities with a timer that is due, the earliest first. No lock: whether it still is there is seen under its entity's lock.
+select d.machine, d.entity_id, min(d.due_at) as due
+from unnest($1::text[], $2::timestamptz[]) as x (machine, until)
+cross join lateral (
+    select t.machine, t.entity_id, t.due_at from timer t
+    where t.machine = x.machine and t.due_at <= x.until
+    order by t.due_at limit $3
+) d
+group by d.machine, d.entity_id
+order by due, d.machine, d.entity_id
+limit $3;
+
+-- name: make_ahead
+select make_ahead($1) as done;
+
+-- name: turn_inbox
+select turn_inbox($1) as done;
+
+-- name: drop_outbox
+select drop_outbox($1) as done;
+
+-- name: drop_history
+select drop_history($1, $2) as done;
+
+-- name: move_clock
+-- Sets how far the movable clock is ahead.
+update clock set ahead = $1;
