@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import sys
 from collections.abc import Coroutine
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -21,8 +20,6 @@ T = TypeVar("T")
 AppOption = Annotated[str | None, typer.Option("--app", help="The App, as module:name.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, max=10_000, help="How many at most.")]
-_SPAN = re.compile(r"([+-]?)(\d+)(s|m|h|d)")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 class Commands(TyperGroup):
@@ -62,15 +59,6 @@ def no(text: str) -> NoReturn:
     """The negative answer: a line on stderr, exit code 1."""
     complain(text)
     raise typer.Exit(1)
-
-
-def span(text: str) -> timedelta:
-    """`+3d`, `-2h`, `90s`. Raises `ConfigurationError` for anything else."""
-    found = _SPAN.fullmatch(text.strip())
-    if found is None:
-        raise ConfigurationError(f"{text!r} is no span of time: say +3d, -2h, 30m or 90s")
-    amount = timedelta(**{_UNITS[found[3]]: int(found[2])})
-    return -amount if found[1] == "-" else amount
 
 
 def instant(text: str | None) -> datetime | None:

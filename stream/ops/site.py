@@ -17,7 +17,7 @@ from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.errors import ConfigurationError, DefinitionError
-from stream.dev.stack import Addresses, running
+from stream.dev.stack import HOME, Addresses, running
 from stream.runtime.settings import Settings, read_settings
 
 
@@ -60,7 +60,7 @@ class Site:
 
 def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Site:
     """`given` is what the command line says, None for what it leaves open. Raises `ConfigurationError` with every fault, a line each."""
-    stack = running()
+    stack = running(Path(environ.get("STREAM_HOME") or HOME))
     addresses = stack.addresses if stack else Addresses()
     defaults = {name: value for name, value in (("kafka", addresses.kafka), ("database_url", addresses.database_url)) if value}
     return Site(read_settings(environ, defaults=defaults, given=given), {**addresses.variables(), **environ})
