@@ -62,7 +62,7 @@ def faults(module: str, source: str) -> list[str]:
     if room == "stream.core":
         found += [f"{module} imports {n}" for n in imported(tree) if n.partition(".")[0] not in PURE | {"stream"}]
         found += [f"{module} line {node.lineno}: async" for node in ast.walk(tree) if isinstance(node, ASYNC)]
-    if room in {"stream.core", "schemas", "handlers"} and module not in ROOTS:
+    if room in {"stream.core", "schemas", "handlers"} and not module.startswith(ROOTS):
         found += [f"{module} line {call.lineno} calls {name}()" for call, name in calls(tree) if name in FORBIDDEN]
     return found
 
