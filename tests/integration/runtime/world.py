@@ -134,7 +134,8 @@ class World:
         for kind, fields in events:
             self.said += 1
             record = record_of(msgspec.convert(fields, kinds[kind]), id=f"{self.tag}-{self.said}", source="/test", time=datetime.now(UTC))
-            rows.append(Outgoing(self.said, record.topic, record.key or b"", record.value or b"", record.headers))
+            headers = [(name, value or b"") for name, value in record.headers]
+            rows.append(Outgoing(self.said, record.topic, record.key or b"", record.value or b"", headers))
         for _ in range(again + 1):
             assert not await self.publisher.publish(rows)
 
@@ -163,7 +164,7 @@ class World:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
                     for record in records:
                         value = json.loads(record.value or b"{}")
-                        seen.setdefault(dict(record.headers)["ce_id"].decode(), (value["id"], value["n"]))
+                        seen.setdefault(str(dict(record.headers)["ce_id"]), (value["id"], value["n"]))
         finally:
             await consumer.stop()
         told: dict[str, list[int]] = {}
