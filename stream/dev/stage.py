@@ -23,7 +23,7 @@ from stream.dev import clock
 from stream.dev.child import Child, Command
 from stream.dev.stack import Addresses, Stack
 
-QUICK = {"STREAM_SESSION_TIMEOUT": "6", "STREAM_HEARTBEAT": "1", "STREAM_RELAY_LEASE": "3", "STREAM_LOG_FORMAT": "text"}
+QUICK = {"STREAM_SESSION_TIMEOUT": "6", "STREAM_HEARTBEAT": "1", "STREAM_RELAY_LEASE": "6", "STREAM_LOG_FORMAT": "text"}
 """A process that was killed is missed after six seconds: the least a broker allows."""
 
 _LOOKS = {**QUERIES, **statements("stream.ops")}
@@ -83,7 +83,8 @@ class Stage:
         log = self.stack.home / f"{roles.replace(',', '-')}-{len(self.processes)}.log"
         words = [sys.executable, "-m", "stream", "run", "--app", self.named, "--role", roles]
         addresses = Addresses(kafka=self.stack.kafka, database_url=self.stack.database_url, otlp=self.stack.otlp).variables()
-        env = {**os.environ, **QUICK, **addresses, "PYTHONPATH": str(self.folder)}
+        traces = {} if self.stack.otlp else {"OTEL_TRACES_EXPORTER": "none"}
+        env = {**os.environ, **QUICK, **traces, **addresses, "PYTHONPATH": str(self.folder)}
         child = Child(Command(name=f"stream run --role {roles}", words=words, log=log, env=env, patience=20.0))
         self.processes.append(child)
         return child
