@@ -1,0 +1,98 @@
+"""Commands that only look, on a real database."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from stream.ops.render import safe
+from tests.ops.conftest import Stream, answer
+
+
+def row(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", value)
+
+
+def rows(value: object) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", value)
+
+
+def test_status_counts_every_record_once(at_database: Stream, played: str) -> None:
+    counts = row(answer(at_database("status", "--no-lag", "-o", "json")))["counts"]
+    assert counts["records"] == 7
+    assert sum(counts[verdict] for verdict in ("admitted", "duplicate", "conflict", "dead", "skipped")) == 7
+    assert {name: counts[name] for name in ("applied", "rejected", "parked", "dead")} == {"applied": 3, "rejected": 1, "parked": 2, "dead": 1}
+
+
+def test_status_names_what_is_unsent_and_what_waits(at_database: Stream, played: str) -> None:
+    found = row(answer(at_database("status", "--no-lag", "-o", "json")))
+    assert found["outbox"]["unsent"] == 1
+    assert {(w["reason"], w["events"]) for w in found["waiting"]} == {("handler_failed", 1), ("behind", 1)}
+    assert {letter["reason"] for letter in found["dead_letters"]} == {"no_transition", "undecodable"}
+
+
+def test_status_still_answers_when_the_broker_is_away(at_database: Stream, played: str) -> None:
+    found = at_database("status")
+    assert found.exit_code == 0
+    assert "lag unknown" in found.stdout
+
+
+def test_a_timeline_names_states_owners_and_actors_in_order(at_database: Stream, played: str) -> None:
+    told = row(answer(at_database("entities", "show", "lamp", "l1", "-o", "json")))
+    assert [(m["outcome"], m["from_state"], m["to_state"]) for m in told["timeline"]] == [
+        ("applied", "", "on"),
+        ("applied", "on", "off"),
+        ("rejected", "off", "off"),
+    ]
+    assert told["owners"] == {"off": "guest", "on": "house"}
+    assert told["owner"] == "guest"
+    assert {m["actor"] for m in told["timeline"]} == {"bob"}
+
+
+def test_a_short_timeline_shows_the_latest_moves(at_database: Stream, played: str) -> None:
+    told = row(answer(at_database("entities", "show", "lamp", "l1", "--limit", "2", "-o", "json")))
+    assert [m["n"] for m in told["timeline"]] == [2, 3]
+
+
+def test_an_entity_shows_its_timers_and_its_line(at_database: Stream, played: str) -> None:
+    found = at_database("entities", "show", "lamp", "l2")
+    assert found.exit_code == 0
+    assert "sla on" in found.stdout
+    assert "ZeroDivisionError" in found.stdout
+
+
+def test_an_entity_nobody_knows_is_a_no(at_database: Stream, played: str) -> None:
+    found = at_database("entities", "show", "lamp", "l9")
+    assert (found.exit_code, found.stderr) == (1, "there is no lamp 'l9'\n")
+
+
+def test_entities_are_listed_by_state_and_page_by_page(at_database: Stream, played: str) -> None:
+    assert [e["id"] for e in rows(answer(at_database("entities", "list", "--state", "off", "-o", "json")))] == ["l1"]
+    after = at_database("entities", "list", "--machine", "lamp", "--after", "l1", "-o", "json")
+    assert [e["id"] for e in rows(answer(after))] == ["l2"]
+
+
+def test_a_flow_shows_what_led_to_what(at_database: Stream, played: str) -> None:
+    found = row(answer(at_database("trace", "flow-1", "-o", "json")))
+    roots = {root["id"]: root for root in found["roots"]}
+    assert set(roots) == {"e1", "e2", "e3", "e4", "e5", "e6"}
+    assert [(led["type"], led["source"]) for led in roots["e2"]["led_to"]] == [("lamp.out", "lamp/l1")]
+    assert [(e["outcome"], e["reason"]) for e in roots["e6"]["effects"]] == [("parked", "behind")]
+
+
+def test_a_flow_nobody_knows_is_a_no(at_database: Stream, played: str) -> None:
+    assert at_database("trace", "flow-2").exit_code == 1
+
+
+@pytest.mark.parametrize(
+    ("format", "said"), [("text", "on, owner house, within 2 hours"), ("mermaid", "stateDiagram-v2"), ("json", '"name": "lamp"')]
+)
+def test_a_machine_is_drawn_without_a_database(stream: Stream, format: str, said: str) -> None:
+    found = stream("machines", "show", "lamp", "--format", format)
+    assert found.exit_code == 0
+    assert said in found.stdout
+
+
+def test_text_of_an_event_commands_no_terminal() -> None:
+    assert safe("a\x1b[31mb\u202ec\n") == "a\\x1b[31mb\\x202ec\\x0a"

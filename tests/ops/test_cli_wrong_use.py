@@ -1,0 +1,91 @@
+"""What is wrong is said in one line that says what to do, and ends with 2; what is away ends with 1."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.ops.conftest import Stream
+
+
+def one_line(text: str) -> str:
+    assert text.count("\n") == 1, text
+    return text
+
+
+def test_an_app_that_is_not_there_is_one_line(stream: Stream) -> None:
+    found = stream("machines", "list", "--app", "nowhere:app")
+    assert found.exit_code == 2
+    assert "there is no module 'nowhere' here" in one_line(found.stderr)
+
+
+def test_a_name_that_is_no_app_is_one_line(stream: Stream, lamps: str) -> None:
+    found = stream("machines", "list", "--app", lamps.replace(":app", ":lamp"))
+    assert found.exit_code == 2
+    assert "is no App but a Machine" in one_line(found.stderr)
+
+
+def test_a_wrong_definition_is_one_line(stream: Stream, tmp_path: Path) -> None:
+    (tmp_path / "wrong_definition.py").write_text("from stream import App\napp = App('')\n")
+    found = stream("machines", "list", "--app", "wrong_definition:app")
+    assert found.exit_code == 2
+    assert "it needs a name" in one_line(found.stderr)
+
+
+def test_an_app_whose_import_fails_names_the_line(stream: Stream, tmp_path: Path) -> None:
+    (tmp_path / "failing_import.py").write_text("\n\n1 / 0\n")
+    found = stream("machines", "list", "--app", "failing_import:app")
+    assert found.exit_code == 2
+    assert "failing_import.py:3: ZeroDivisionError" in one_line(found.stderr)
+
+
+def test_all_wrong_settings_are_said_at_once(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_LANES", "many")
+    monkeypatch.setenv("STREAM_BATCH", "0")
+    found = stream("config", "show")
+    assert found.exit_code == 2
+    assert "STREAM_LANES" in found.stderr
+    assert "STREAM_BATCH" in found.stderr
+
+
+def test_a_database_that_is_away_is_a_no_that_names_the_setting(stream: Stream) -> None:
+    found = stream("entities", "list")
+    assert found.exit_code == 1
+    assert "STREAM_DATABASE_URL" in one_line(found.stderr)
+
+
+def test_health_names_everything_that_is_away(stream: Stream) -> None:
+    found = stream("health", "-o", "json")
+    assert found.exit_code == 1
+    assert '"well": false' in found.stdout
+    assert "not well: database, broker" in one_line(found.stderr)
+
+
+def test_secrets_are_masked_when_settings_are_shown(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://me:hush@db/stream")
+    for output in ("table", "json"):
+        found = stream("config", "show", "-o", output)
+        assert found.exit_code == 0
+        assert "hush" not in found.stdout
+
+
+def test_an_empty_reason_skips_nothing(stream: Stream) -> None:
+    found = stream("parked", "skip", "lamp", "l2", "--reason", " ")
+    assert found.exit_code == 2
+    assert "say why" in one_line(found.stderr)
+
+
+def test_the_clock_of_a_database_that_is_no_local_stacks_is_not_moved(stream: Stream) -> None:
+    found = stream("dev", "clock", "-2h")
+    assert found.exit_code == 2
+    assert "--anyway" in one_line(found.stderr)
+
+
+@pytest.mark.parametrize(
+    "words", [["run"], ["migrate"], ["topics", "apply"], ["publish"], ["status"], ["entities", "show"], ["parked", "skip"], ["trace"]]
+)
+def test_every_help_has_an_example(stream: Stream, words: list[str]) -> None:
+    found = stream(*words, "--help")
+    assert found.exit_code == 0
+    assert f"stream {' '.join(words)}" in found.stdout.split("Example", 1)[1]
