@@ -78,18 +78,19 @@ class ByHand:
     async def many(self, batch: list[Record]) -> None:
         """A transaction for a batch, from one partition, in order."""
         link = self._link
-        async with link.transaction():
-            await link.fetch(FENCE, "orders", 0, 1)
-            keys = [self._identity(record) for record in batch]
-            first = dict(zip(reversed(keys), reversed(batch), strict=True))
-            new = {row["key"] for row in await link.fetch(SEEN, sorted(first), sorted(first))}
-            fresh = [first[key] for key in dict.fromkeys(keys) if key in new]
-            changes = [self._decoder.decode(record.value or b"") for record in fresh]
-            ids = sorted({change.order_id for change in changes})
-            await link.execute(STUB, ids)
-            entities = {row["id"]: list(row) for row in await link.fetch(READ, ids)}
-            await self._write(fresh, changes, entities)
-            await link.execute(MOVE, "orders", 0, 1, batch[-1].offset + 1, len(batch))
+        await link.execute("begin")
+        await link.fetch(FENCE, "orders", 0, 1)
+        keys = [self._identity(record) for record in batch]
+        first = dict(zip(reversed(keys), reversed(batch), strict=True))
+        new = {row["key"] for row in await link.fetch(SEEN, sorted(first), sorted(first))}
+        fresh = [first[key] for key in dict.fromkeys(keys) if key in new]
+        changes = [self._decoder.decode(record.value or b"") for record in fresh]
+        ids = sorted({change.order_id for change in changes})
+        await link.execute(STUB, ids)
+        entities = {row["id"]: list(row) for row in await link.fetch(READ, ids)}
+        await self._write(fresh, changes, entities)
+        await link.execute(MOVE, "orders", 0, 1, batch[-1].offset + 1, len(batch))
+        await link.execute("commit")
 
     def _identity(self, record: Record) -> UUID:
         head = dict(record.headers)
@@ -111,7 +112,8 @@ class ByHand:
             head = {key: (value or b"").decode() for key, value in record.headers}
             state = "busy" if entity[2] == "calm" else "calm"
             body = msgspec.json.encode(known)
-            chain = blake2b(bytes(entity[6]) + body, digest_size=32).digest()  # type: ignore[arg-type]
+            assert isinstance(before := entity[6], bytes)
+            chain = blake2b(before + body, digest_size=32).digest()
             history.append((self._id, entity[5], change.order_id, known.count, head["ce_id"], head["ce_type"], entity[2], state, now,
                             head["ce_correlationid"], uuid4().hex, chain))  # fmt: skip
             message = uuid4().hex

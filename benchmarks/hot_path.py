@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import os
 import statistics
 import tempfile
@@ -94,6 +95,8 @@ async def measure(server: str, rounds: int, events: int) -> dict[str, object]:
         for name, (mode, share) in MODES.items():
             batch = records(events // share, max(events // share // 5, 1), seed=turn)
             dsn = await fresh_database(server, f"bench_{name}")
+            gc.collect()
+            gc.freeze()  # the load itself is no garbage to look through
             rates[name].append(len(batch) / await mode(dsn, batch))
         print(f"round {turn + 1} of {rounds}: " + ", ".join(f"{name} {found[-1]:,.0f}/s" for name, found in rates.items()), flush=True)
     medians = {name: statistics.median(found) for name, found in rates.items()}

@@ -25,7 +25,7 @@ _encoder = msgspec.json.Encoder(order="sorted")
 Row = Transition[Any]
 
 
-class Step(msgspec.Struct):
+class Step(msgspec.Struct, gc=False):
     """The entity after a row fired. `timers` is None when its state was not left (or entered anew): clocks go on."""
 
     state: str
@@ -34,7 +34,7 @@ class Step(msgspec.Struct):
     timers: dict[str, datetime] | None = None
 
 
-class Halt(msgspec.Struct, frozen=True):
+class Halt(msgspec.Struct, frozen=True, gc=False):
     """No row fired: what becomes of the event instead, and why."""
 
     outcome: Outcome
@@ -103,6 +103,7 @@ def _halt(machine: AnyMachine, entity: Entity, kind: type[Event], *, refused: bo
 
 def _move(machine: AnyMachine, row: Row, step: Step, event: Event, cause: Cause) -> Step:
     """Change, then speak; the emitter sees a copy of the changed and checked data."""
+    checked: object = None
     if row.then is not None:
         if row.opens:
             made = row.then(event, cause)
@@ -113,9 +114,9 @@ def _move(machine: AnyMachine, row: Row, step: Step, event: Event, cause: Cause)
             raise TypeError(f"{row.names[1]} made a {type(made).__name__}, not a {machine.data.__name__}")
         step.data = _encoder.encode(made)
         check_storable(step.data, LIMIT)
-        machine.decoder.decode(step.data)
+        checked = machine.decoder.decode(step.data)
     if row.emit is not None:
-        step.said.extend(_flat(row, row.emit(machine.decoder.decode(step.data), event, cause)))
+        step.said.extend(_flat(row, row.emit(machine.decoder.decode(step.data) if checked is None else checked, event, cause)))
     if row.to is not None:
         step.state = row.to.name
     return step

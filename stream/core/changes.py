@@ -14,7 +14,7 @@ from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Record, Ref, TopicPartition
 
 
-class History(msgspec.Struct):
+class History(msgspec.Struct, gc=False):
     """One outcome of one entity; append-only. `n` counts per entity from 1; `hash` chains over n (see `core.chain`).
 
     `door` says how it came in (`partitions`, `timers`, `replay`); `time` is business time, `at` database time.
@@ -40,7 +40,7 @@ class History(msgspec.Struct):
     hash: bytes
 
 
-class Message(msgspec.Struct):
+class Message(msgspec.Struct, gc=False):
     """A message for the outbox: final headers, so that any relay can publish it unchanged. `sequence` counts per emitter, topic and key."""
 
     emitter: Ref
@@ -55,7 +55,7 @@ class Message(msgspec.Struct):
     trace: Trace
 
 
-class DeadLetter(msgspec.Struct):
+class DeadLetter(msgspec.Struct, gc=False):
     """Something refused, with its original bytes. `ref` is the entity that rejected it; None when no entity was reached.
 
     `admitted`: it passed first sight, so a replay goes to `ref` alone and is no duplicate.
@@ -72,7 +72,7 @@ class DeadLetter(msgspec.Struct):
     admitted: bool = False
 
 
-class Handled(msgspec.Struct):
+class Handled(msgspec.Struct, gc=False):
     """What one order came to, for spans and logs: never stored."""
 
     envelope: Envelope

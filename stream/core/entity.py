@@ -12,7 +12,7 @@ from stream.core.outcome import Outcome, Reason
 from stream.core.record import Record, Ref
 
 
-class Trace(msgspec.Struct, frozen=True):
+class Trace(msgspec.Struct, frozen=True, gc=False):
     """Where a piece of work stands in a trace; ids are lower-case hex. All of it is derived from identities, so a retry makes the same ids.
 
     `span_id` is the span of this piece of work itself; `parent_id` is empty for a root. `link` is the (trace id, span id) that caused it.
@@ -25,7 +25,7 @@ class Trace(msgspec.Struct, frozen=True):
     link: tuple[str, str] | None = None
 
 
-class Envelope(msgspec.Struct):
+class Envelope(msgspec.Struct, gc=False):
     """A decoded event with everything known about it. `identity` and `content` are 16-byte hashes: the dedupe key, and what must not differ.
 
     `time` is business time. `refs` are the entities it concerns, filled in by routing. `record` is what it came from, for lines and letters.
@@ -47,7 +47,7 @@ class Envelope(msgspec.Struct):
     refs: tuple[Ref, ...] = ()
 
 
-class Timer(msgspec.Struct, frozen=True):
+class Timer(msgspec.Struct, frozen=True, gc=False):
     """One due instant of one entity. Its key is (ref, name): `sla <state>`, `after <state> <n>`, `limit <line id>`."""
 
     ref: Ref
@@ -55,7 +55,7 @@ class Timer(msgspec.Struct, frozen=True):
     due: datetime
 
 
-class Waiting(msgspec.Struct):
+class Waiting(msgspec.Struct, gc=False):
     """An admitted event that waits in an entity's line, deferred or parked. `id` is 0 until the store has numbered it; order is by id.
 
     `outcome` is DEFERRED or PARKED; `until` is when a deferred one is rejected. `origin` is the trace context to link a later drain to.

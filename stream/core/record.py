@@ -23,7 +23,7 @@ class Ref(NamedTuple):
     id: str
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One Kafka record, bytes untouched. Header keys that are not UTF-8 carry surrogates (`surrogateescape`); values may be None, keys may repeat.
 
     `timestamp` is the record's own, in milliseconds since the epoch. Records that never were on the log (a clock's event that waits in a

@@ -32,13 +32,13 @@ class Kind(IntEnum):
     CONSUMER = 5
 
 
-class Link(msgspec.Struct):
+class Link(msgspec.Struct, gc=False):
     trace_id: str
     span_id: str
     attributes: Attributes
 
 
-class Span(msgspec.Struct):
+class Span(msgspec.Struct, gc=False):
     """One span; times are nanoseconds since the epoch. `shared` are attributes that many spans have in common, as one cached tuple.
 
     `error` is the status message of a failed one, empty otherwise. `notes` are span events: a name and attributes, at the span's end.
