@@ -112,7 +112,8 @@ class ByHand:
             head = {key: (value or b"").decode() for key, value in record.headers}
             state = "busy" if entity[2] == "calm" else "calm"
             body = msgspec.json.encode(known)
-            assert isinstance(before := entity[6], bytes)
+            before = entity[6]
+            assert isinstance(before, bytes)
             chain = blake2b(before + body, digest_size=32).digest()
             history.append((self._id, entity[5], change.order_id, known.count, head["ce_id"], head["ce_type"], entity[2], state, now,
                             head["ce_correlationid"], uuid4().hex, chain))  # fmt: skip
