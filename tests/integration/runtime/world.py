@@ -177,7 +177,7 @@ def broker(bootstrap: str) -> KafkaSettings:
     return KafkaSettings(bootstrap=bootstrap, session=6, heartbeat=0.5, rebalance=5, request=7)
 
 
-async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within: float = 60.0) -> None:
+async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within: float = 30.0) -> None:
     """Look until it is as wanted; a deadline is only there to end a test that hangs."""
     seen: object = None
     with anyio.move_on_after(within):
