@@ -47,7 +47,8 @@ def explained(error: StreamError) -> str:
 
 def group(help: str) -> typer.Typer:
     """A group of commands that shows its help when called without one."""
-    return typer.Typer(help=help, no_args_is_help=True, cls=Commands, rich_markup_mode=None, add_completion=False)
+    # Its own tracebacks show the values of variables: a password among them would be in the log.
+    return typer.Typer(help=help, no_args_is_help=True, cls=Commands, rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
 
 
 def awaited(work: Coroutine[Any, Any, T]) -> T:

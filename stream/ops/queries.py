@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+import orjson
 
 from stream.adapters.postgres.connection import QUERIES, Connection, PostgresSettings
 from stream.adapters.postgres.statements import statements
@@ -31,14 +32,14 @@ class EntityLine(msgspec.Struct):
 
 
 class EntityNow(msgspec.Struct):
-    """An entity as it is stored; `data` is JSON."""
+    """An entity as it is stored; `data` is its decoded JSON, None before its birth."""
 
     machine: str
     id: str
     version: int
     machine_version: int
     state: str
-    data: bytes
+    data: object
     since: datetime | None
     time: datetime | None
     n: int
@@ -156,8 +157,12 @@ class Questions:
         return await self._many(EntityLine, "entities", machine, state, *after, limit)
 
     async def entity(self, ref: Ref) -> EntityNow | None:
-        found = await self._many(EntityNow, "entity", *ref)
-        return found[0] if found else None
+        rows = await self.rows("entity", *ref)
+        if not rows:
+            return None
+        row = rows[0]
+        row["data"] = orjson.loads(row["data"]) if row["data"] else None
+        return EntityNow(**row)
 
     async def timeline(self, last_id: int, most: int) -> list[Moment]:
         """The latest `most` rows of the entity whose last history id this is, the oldest first."""

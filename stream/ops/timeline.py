@@ -49,7 +49,14 @@ def entity_tables(told: Told) -> list[RenderableType]:
     """For people."""
     e = told.entity
     place = e.state or "not born yet"
-    head = [("state", place), ("owner", told.owner), ("since", e.since), ("latest move", e.time), ("moves", e.version), ("data", e.data)]
+    head = [
+        ("state", place),
+        ("owner", told.owner),
+        ("since", e.since),
+        ("latest move", e.time),
+        ("moves", e.version),
+        ("data", bytes(e.data) if e.version else None),
+    ]
     parts: list[RenderableType] = [fields(f"{e.machine}/{e.id}", head)]
     names = ("n", "time", "event", "outcome", "from", "to", "owner", "rested", "actor", "why")
     parts.append(table("timeline", names, [_row(told, at) for at in range(len(told.timeline))]))

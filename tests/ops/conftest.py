@@ -9,8 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from click.testing import Result
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.store import PostgresStore

@@ -47,6 +47,7 @@ def test_a_timeline_names_states_owners_and_actors_in_order(at_database: Stream,
     ]
     assert told["owners"] == {"off": "guest", "on": "house"}
     assert told["owner"] == "guest"
+    assert told["entity"]["data"] == {"lamp": "l1", "power": 1}
     assert {m["actor"] for m in told["timeline"]} == {"bob"}
 
 

@@ -7,7 +7,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @contextmanager
-def running(*words: str) -> Iterator[subprocess.Popen[str]]:
+def running(*words: str) -> Generator[subprocess.Popen[str]]:
     """`stream run` in a process of its own; killed at the end if it still is there."""
     environ = {**os.environ, "PYTHONPATH": str(ROOT), "STREAM_LOG_FORMAT": "json"}
     process = subprocess.Popen([sys.executable, "-m", "stream", "run", *words], env=environ, stderr=subprocess.PIPE, text=True)
