@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
+import orjson
 from rich.console import RenderableType
 
 from stream.core.app import App
@@ -55,7 +56,7 @@ def entity_tables(told: Told) -> list[RenderableType]:
         ("since", e.since),
         ("latest move", e.time),
         ("moves", e.version),
-        ("data", bytes(e.data) if e.version else None),
+        ("data", None if e.data is None else orjson.dumps(e.data)),
     ]
     parts: list[RenderableType] = [fields(f"{e.machine}/{e.id}", head)]
     names = ("n", "time", "event", "outcome", "from", "to", "owner", "rested", "actor", "why")
