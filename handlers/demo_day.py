@@ -46,7 +46,7 @@ def day(seed: int, until: datetime, tickets: int, calls: int) -> Day:
     chance = random.Random(seed)  # noqa: S311 - a made-up day, no secret
     begin = until - timedelta(hours=24)
     lives = [list(_ticket(chance, f"T-{n:04}", _moment(chance, begin), poison=n % 300 == 7)) for n in range(1, tickets + 1)]
-    lives += [list(_call(chance, f"C-{n:03}", _moment(chance, begin))) for n in range(1, calls + 1)]
+    lives += [list(_call(chance, f"C-{n:03}", _moment(chance, begin), until)) for n in range(1, calls + 1)]
     said = sorted((s for life in lives for s in life if s.time <= until), key=lambda s: (s.time, s.id))
     placed = [(float(n), s.id, _record(s)) for n, s in enumerate(said)]
     repeats = [(at + chance.randint(1, 200), id, record) for at, id, record in placed if chance.random() < 0.05]
@@ -94,7 +94,8 @@ def _turns(chance: random.Random, id: str, *, poison: bool) -> Iterator[Event]:
         yield t.TicketClosed(ticket_id=id)
 
 
-def _call(chance: random.Random, id: str, at: datetime) -> Iterator[Said]:
+def _call(chance: random.Random, id: str, at: datetime, until: datetime) -> Iterator[Said]:
+    """How a call ended is written down at the end of the day."""
     told: list[tuple[datetime, Event]] = [
         (at, d.CallReceived(call_id=id, priority=chance.choice("23E"))),
         (at + timedelta(minutes=1), d.CallEntered(call_id=id)),
@@ -105,7 +106,7 @@ def _call(chance: random.Random, id: str, at: datetime) -> Iterator[Said]:
             if stage is not d.TransportStarted or chance.random() < 0.9:  # a forgotten press: the next one makes no sense then
                 told.append((then, stage(call_id=id, unit_id=f"M{number + 1}")))
             then += timedelta(minutes=chance.choice((1, 2, 5, 9)))
-    end = max(time for time, _ in told) + timedelta(minutes=30)
+    end = until - timedelta(seconds=chance.randint(1, 1200))
     told.append((end, d.CallDisposed(call_id=id, disposition=chance.choice(("Code 2 Transport", "Code 2 Transport", "Code 3 Transport", "Fire")))))
     for n, (time, event) in enumerate(sorted(told, key=lambda one: one[0])):
         yield Said(f"{id}-{n}", time, event, "", id)
