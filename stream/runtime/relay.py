@@ -119,9 +119,10 @@ class Relay:
             await publisher.stop()
 
     async def _end(self) -> None:
-        """One last turn, then let go of the shards: nobody has to wait for the leases to run out."""
+        """Send what is left, then let go of the shards: nobody has to wait for the leases to run out."""
         try:
-            await self._turn()
+            while await self._turn():
+                pass
             await self._drop_publisher()
             await self._outbox.release(self._set.owner)
         except UnavailableError as error:
