@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stream.dev.stack import Addresses, Running
 from tests.ops.conftest import Stream
 
 
@@ -89,3 +90,25 @@ def test_every_help_has_an_example(stream: Stream, words: list[str]) -> None:
     found = stream(*words, "--help")
     assert found.exit_code == 0
     assert f"stream {' '.join(words)}" in found.stdout.split("Example", 1)[1]
+
+
+def test_no_local_stack_is_a_no(stream: Stream) -> None:
+    for word in ("status", "down"):
+        found = stream("dev", word)
+        assert found.exit_code == 1
+        assert "no stack runs on" in one_line(found.stderr)
+
+
+def test_a_running_local_stack_gives_way_to_what_is_configured(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack = Running(pid=1, children={}, addresses=Addresses(kafka="local:1", database_url="postgresql://local/one"))
+
+    def found(home: Path) -> Running:
+        return stack
+
+    monkeypatch.setattr("stream.ops.site.running", found)
+    monkeypatch.delenv("STREAM_DATABASE_URL")
+    monkeypatch.setenv("STREAM_KAFKA", "far:9092")
+    shown = stream("config", "show").stdout
+    assert "postgresql://local/one" in shown or "***" in shown
+    assert "far:9092" in shown
+    assert "local:1" not in shown
