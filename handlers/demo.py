@@ -150,7 +150,7 @@ def show(stack: Stack, *words: str) -> None:
     """What a command prints: the same that you would see."""
     console.print(f"\n[bold]$ stream {' '.join(words)}[/bold]")
     env = {**os.environ, **variables(stack), "COLUMNS": str(console.width)}
-    subprocess.run([sys.executable, "-m", "stream", *words], env=env, check=False)  # noqa: S603 - our own command
+    subprocess.run([sys.executable, "-m", "stream", *words], env=env, check=False)
 
 
 def how_to_look_further(stack: Stack, *, keep: bool) -> None:

@@ -43,7 +43,7 @@ class Day:
 
 def day(seed: int, until: datetime, tickets: int, calls: int) -> Day:
     """24 hours that end at `until`."""
-    chance = random.Random(seed)  # noqa: S311 - a made-up day, no secret
+    chance = random.Random(seed)
     begin = until - timedelta(hours=24)
     lives = [list(_ticket(chance, f"T-{n:04}", _moment(chance, begin), poison=n % 300 == 7)) for n in range(1, tickets + 1)]
     lives += [list(_call(chance, f"C-{n:03}", _moment(chance, begin), until)) for n in range(1, calls + 1)]

@@ -56,7 +56,7 @@ def _environment(scratch: Path) -> dict[str, str]:
 
 
 def _run(words: list[str], folder: Path, env: dict[str, str]) -> str:
-    done = subprocess.run(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False)  # noqa: S603
+    done = subprocess.run(words, cwd=folder, env=env, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise ConfigurationError(f"`{' '.join(words[:3])}` failed; what it said is above")
     return done.stdout

@@ -75,7 +75,7 @@ class Child:
         self.command = command
         account = command.account
         with command.log.open("ab") as log:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 list(command.words),
                 stdin=subprocess.DEVNULL,
                 stdout=log,

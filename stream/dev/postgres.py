@@ -84,7 +84,7 @@ def _within_reach(found: Programs, account: Account | None) -> Path:
     if found.source != "wheel":
         raise ConfigurationError(f"the user who runs PostgreSQL may not enter {found.folder}: open the folder or run as another user")
     site = found.folder.parents[2]
-    target = Path("/var/tmp") / f"opstream-postgres-{found.folder.stat().st_ino}"  # noqa: S108 - the owner is checked below
+    target = Path("/var/tmp") / f"opstream-postgres-{found.folder.stat().st_ino}"
     if not target.exists():
         with whole(target) as draft:
             for part in (f"{WHEEL}/pginstall", f"{WHEEL}.libs"):  # side by side: the programs look for their libraries there
@@ -98,7 +98,7 @@ def _within_reach(found: Programs, account: Account | None) -> Path:
 def stand_in(home: Path) -> Path:
     """The folder that stands for a server's `home` where the other user cannot come to it."""
     mark = hashlib.blake2b(os.fsencode(home), digest_size=6).hexdigest()
-    return Path("/var/tmp") / f"opstream-{mark}"  # noqa: S108 - its owner is checked before it is used
+    return Path("/var/tmp") / f"opstream-{mark}"
 
 
 def _reachable_home(home: Path, account: Account | None) -> Path:
@@ -175,7 +175,7 @@ class Server:
         self._password.write_text(secrets.token_urlsafe(18) + "\n")
         self._hand_over(self._password)
         account = self._account
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             self._initdb(folder),
             capture_output=True,
             text=True,

@@ -221,7 +221,7 @@ def stop_running(home: Path = HOME, within: float = 30.0) -> bool:
 
 def memory_home() -> Path:
     """A new folder for a stack of tests: in memory where a gigabyte is free there, since copies of databases take 15 ms there, not 300."""
-    memory = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a folder of ours in it
+    memory = Path("/dev/shm")
     try:
         room = os.statvfs(memory)
     except OSError:

@@ -53,7 +53,7 @@ def _detached(home: Path) -> Running:
     home.mkdir(parents=True, exist_ok=True)
     log = home / "up.log"
     with log.open("wb") as told:
-        launcher = subprocess.Popen(  # noqa: S603 - this program itself, with its own arguments
+        launcher = subprocess.Popen(
             [sys.executable, "-m", "stream", "dev", "up", "--home", str(home)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
