@@ -7,6 +7,7 @@ a batch that is decided and committed as one.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import lru_cache
@@ -21,6 +22,9 @@ from stream.core.outcome import Outcome, Reason
 
 Value: TypeAlias = str | int | float | bool | tuple[str, ...]
 Attributes: TypeAlias = dict[str, Value]
+
+
+_CORRELATION = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
 class Kind(IntEnum):
@@ -87,7 +91,7 @@ def batch_spans(claim: Claim, changes: Changes, began: int, ended: int, group: s
         else:
             _join(first, done)
         for message in done.messages:
-            yield _create(message, began, ended)
+            yield _create(message, began, ended, span.span_id if message.trace.parent_id == done.envelope.trace.span_id else message.trace.parent_id)
     for letter in changes.dead:
         if letter.ref is None:
             yield _dead(letter, began, ended, group)
@@ -107,9 +111,17 @@ def send_spans(batch: Iterable[Published], began: int, ended: int, error: str = 
             yield _send(topic, messages, links, began, ended, error)
 
 
+def created_span(message: Published, began: int, ended: int) -> Span | None:
+    """The `create` span of a message from outside a batch, by its own headers: the root of its trace. None where it is not sampled."""
+    own = _context(message)
+    if own is None:
+        return None
+    return Span(own.trace_id, own.span_id, "", f"create {message.topic}", Kind.PRODUCER, began, ended, _created_in(message.topic), own.attributes, [])
+
+
 def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, arrived: set[tuple[str, int, int]] | None) -> Span:
     envelope, record = done.envelope, done.envelope.record
-    trace = envelope.trace
+    trace, own = envelope.trace, envelope.trace.span_id
     attributes: Attributes = {
         "messaging.message.conversation_id": envelope.correlation_id,
         "messaging.message.id": envelope.id,
@@ -137,8 +149,10 @@ def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, a
         if arrived is not None and (record.topic, record.partition, record.offset) not in arrived:
             # It waited in a line and was drained by another record, in a trace of its own (see `Codec.revive`).
             attributes["stream.drained"] = True
+            # It may wait in the lines of several entities and leave each in another batch: a span a time.
+            own = _hash(8, "drained", own, *done.ref)
     failed = (done.error or done.reason) if done.outcome is Outcome.PARKED else ""
-    return Span(trace.trace_id, trace.span_id, trace.parent_id, name, kind, began, ended, shared, attributes, links, failed)
+    return Span(trace.trace_id, own, trace.parent_id, name, kind, began, ended, shared, attributes, links, failed)
 
 
 def _tell(attributes: Attributes, done: Handled) -> None:
@@ -159,7 +173,7 @@ def _join(span: Span, done: Handled) -> None:
         span.error = done.error or str(done.reason)
 
 
-def _create(message: Message, began: int, ended: int) -> Span:
+def _create(message: Message, began: int, ended: int, parent_id: str) -> Span:
     attributes: Attributes = {
         "messaging.message.conversation_id": message.correlation_id,
         "messaging.message.id": message.id,
@@ -174,7 +188,7 @@ def _create(message: Message, began: int, ended: int) -> Span:
     return Span(
         trace.trace_id,
         trace.span_id,
-        trace.parent_id,
+        parent_id,
         f"create {message.topic}",
         Kind.PRODUCER,
         began,
@@ -195,7 +209,7 @@ def _dead(letter: DeadLetter, began: int, ended: int, group: str) -> Span:
         "error.type": letter.reason.value,
     }
     for key, value in (
-        ("messaging.message.conversation_id", letter.correlation_id),
+        ("messaging.message.conversation_id", letter.correlation_id or _said(letter)),
         ("messaging.message.id", letter.event_id),
         ("cloudevents.event_id", letter.event_id),
         ("cloudevents.event_type", letter.event_type),
@@ -208,6 +222,12 @@ def _dead(letter: DeadLetter, began: int, ended: int, group: str) -> Span:
     return Span(
         trace_id, _hash(8, "dead", *place), "", name, Kind.CONSUMER, began, ended, shared, attributes, [], letter.error or letter.reason.value
     )
+
+
+def _said(letter: DeadLetter) -> str:
+    """The correlation id in the header of a record that could not be read further; empty where there is none that could be trusted."""
+    said = dict(letter.record.headers).get("ce_correlationid") or b""
+    return said.decode("ascii") if _CORRELATION.fullmatch(said) else ""
 
 
 def _send(topic: str, messages: Sequence[Published], links: list[Link], began: int, ended: int, error: str) -> Span:

@@ -11,7 +11,7 @@ from stream.core.event import Event
 from stream.core.order import Claim
 from stream.core.outcome import Outcome, Reason
 from stream.core.record import Record, Ref
-from stream.core.spans import Kind
+from stream.core.spans import Kind, created_span
 from stream.ports import Outgoing
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,3 +55,29 @@ def test_a_record_nobody_could_read_is_a_failed_span_with_its_reason() -> None:
     telemetry = MemoryTelemetry()
     telemetry.processed(Claim("partitions", NOW, NOW, [RECORD]), Changes(dead=[DeadLetter(RECORD, Reason.TOO_DEEP, "deep")]), 1, 2)
     assert (telemetry.spans[0].error, telemetry.spans[0].attributes["stream.deadletter.reason"]) == ("deep", "too_deep")
+
+
+def test_a_record_nobody_could_read_still_names_the_flow_in_its_header() -> None:
+    telemetry = MemoryTelemetry()
+    record = Record("tickets", 0, 8, 0, b"T-1", b"{", [("ce_correlationid", b"call-7")])
+    telemetry.processed(Claim("partitions", NOW, NOW, [record]), Changes(dead=[DeadLetter(record, Reason.TOO_DEEP, "deep")]), 1, 2)
+    assert telemetry.spans[0].attributes["messaging.message.conversation_id"] == "call-7"
+
+
+def test_a_record_drained_for_two_entities_has_a_span_for_each_with_its_own_messages_below() -> None:
+    telemetry = MemoryTelemetry()
+    for ref in (REF, Ref("ticket", "T-2")):
+        changes = one_handled()
+        changes.handled[0].ref = ref
+        telemetry.processed(Claim("partitions", NOW, NOW, []), changes, 1, 2)
+    first, told, second, told_again = telemetry.spans
+    assert first.span_id != second.span_id
+    assert (told.parent_id, told_again.parent_id) == (first.span_id, second.span_id)
+
+
+def test_a_message_from_outside_is_the_root_of_its_trace() -> None:
+    headers = [("traceparent", f"00-{'a' * 32}-{'d' * 16}-01".encode()), ("ce_correlationid", b"corr"), ("ce_id", b"m1")]
+    span = created_span(Outgoing(0, "out", b"k", b"{}", headers), 3, 4)
+    assert span is not None
+    assert (span.name, span.trace_id, span.span_id, span.parent_id) == ("create out", "a" * 32, "d" * 16, "")
+    assert span.attributes == {"messaging.message.conversation_id": "corr", "messaging.message.id": "m1"}
