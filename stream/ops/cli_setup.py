@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from time import time_ns
 from typing import Annotated
 
 import typer
@@ -11,6 +14,7 @@ from rich.text import Text
 
 from stream.adapters.kafka.admin import Existing, KafkaAdmin, plan, require
 from stream.adapters.kafka.publisher import KafkaPublisher
+from stream.adapters.otel.telemetry import OtelTelemetry
 from stream.adapters.postgres import migrate as migrations
 from stream.adapters.postgres.check import check
 from stream.core.app import App
@@ -18,13 +22,16 @@ from stream.core.catalog import Catalog
 from stream.core.codec import record_of
 from stream.core.errors import ConfigurationError, MalformedError, StreamError
 from stream.core.event import Event
-from stream.core.identity import emitted_id
+from stream.core.identity import emitted_id, identity_of
 from stream.core.record import Record, Ref
 from stream.core.topic import Topic
+from stream.core.trace import fresh
 from stream.ops.command import AppOption, OutputOption, awaited, explained, group, instant, no
+from stream.ops.parts import tracing
 from stream.ops.render import Output, fields, show, table
 from stream.ops.site import Site, actor, read_site
 from stream.ports import Outgoing
+from stream.runtime.logs import configure
 
 topics = group("Make Kafka's topics as the App declares them.\n\nExample: stream topics apply")
 config = group("What is configured, and from where.\n\nExample: stream config show")
@@ -114,12 +121,29 @@ def publish(
     at = instant(time) or datetime.now(UTC)
     event = _event(site, type, data.encode("utf-8", "surrogatepass"))
     named = id or emitted_id(secrets.token_bytes(16), Ref("publish", ""), 0, at)
-    said = [("actor", actor()), *([("correlationid", correlation_id)] if correlation_id else [])]
-    record = record_of(event, id=named, source=source, time=at, attributes=said)
-    sent = Outgoing(0, record.topic, key.encode() if key is not None else record.key or b"", record.value or b"", _headers(record))
-    awaited(_publish(site, sent))
+    identity = identity_of(source, named)
+    said = [("actor", actor()), ("correlationid", correlation_id or identity.hex())]
+    with _traced(site) as telemetry:
+        trace = fresh(secrets.token_bytes(16), None, telemetry.sampling) if telemetry else None
+        record = record_of(event, id=named, source=source, time=at, trace=trace, attributes=said)
+        sent = Outgoing(0, record.topic, key.encode() if key is not None else record.key or b"", record.value or b"", _headers(record))
+        began = time_ns()
+        awaited(_publish(site, sent))
+        if telemetry:
+            telemetry.created(sent, began, time_ns())
     told = {"id": named, "source": source, "type": type, "topic": record.topic, "key": sent.key, "time": at}
     show(output, told, fields("published", told.items()))
+
+
+@contextmanager
+def _traced(site: Site) -> Generator[OtelTelemetry | None]:
+    """Only where somebody said where traces go: a person at a terminal must not wait for a collector that nobody set up."""
+    if not any(site.environ.get(f"OTEL_EXPORTER_OTLP_{which}ENDPOINT") for which in ("", "TRACES_")):
+        yield None
+        return
+    configure(site.settings.log_format, site.settings.log_level)
+    with tracing(site) as telemetry:
+        yield telemetry
 
 
 def _event(site: Site, type: str, data: bytes) -> Event:

@@ -12,7 +12,7 @@ from stream.adapters.otel.exporter import Exporter, Tally
 from stream.adapters.otel.settings import Configuration, read_configuration
 from stream.core.changes import Changes
 from stream.core.order import Claim
-from stream.core.spans import Span, batch_spans, send_spans
+from stream.core.spans import Span, batch_spans, created_span, send_spans
 from stream.ports import Outgoing
 
 
@@ -58,6 +58,12 @@ class OtelTelemetry:
     def sent(self, batch: Sequence[Outgoing], began: int, ended: int, error: str = "") -> None:
         if self._exporter is not None and batch:
             self._exporter.offer(lambda: send_spans(batch, began, ended, error), len({row.topic for row in batch}))
+
+    def created(self, message: Outgoing, began: int, ended: int) -> None:
+        """A message that a person published, whose headers begin a trace."""
+        span = created_span(message, began, ended)
+        if self._exporter is not None and span is not None:
+            self._exporter.offer(lambda: [span], 1)
 
 
 def from_environment(environ: Mapping[str, str], *, service: str, group: str) -> OtelTelemetry:
