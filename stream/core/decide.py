@@ -11,7 +11,6 @@ What the author wrote may raise. Then nothing of that step is kept, the event pa
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -20,7 +19,7 @@ from stream.core.changes import Changes, DeadLetter, Message
 from stream.core.clock import AfterElapsed, SlaBreached, WaitExpired
 from stream.core.codec import record_of
 from stream.core.entity import Entity, Envelope, Waiting
-from stream.core.errors import MalformedError
+from stream.core.errors import MalformedError, described
 from stream.core.event import Event
 from stream.core.identity import digest, emitted_id
 from stream.core.ledger import Ledger, Page, Revive, is_own, later
@@ -134,7 +133,7 @@ def _attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> 
             return result, []
         return result, ledger.composed(page, envelope, [*result.said, *ledger.withdrawn(page, envelope, result)], start)
     except Exception as error:  # the author's code: it fails as a value, and this entity waits
-        return _failed(_described(error)), []
+        return _failed(described(error)), []
 
 
 def _halt(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting | None = None) -> Outcome:
@@ -205,7 +204,7 @@ def _retry(ledger: Ledger, page: Page, order: Retry) -> None:
     """A person's order: the failed event first, then those deferred before, then those behind it, each as if it came now."""
     entity = page.entity
     behind = [w for w in entity.line if w.outcome is Outcome.PARKED]
-    if not behind:
+    if not behind or (order.head and behind[0].id != order.head):
         return
     entity.line[:] = [w for w in entity.line if w.outcome is not Outcome.PARKED]
     ledger.lined(page)
@@ -321,17 +320,13 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         cause = _own(ledger, page, f"limit {told}", event, due)
         ledger.said(page, ledger.composed(page, cause, [event]))
     ledger.lined(page)
+    if entity.born and not entity.parked:
+        # What left may have been all that held back those behind it.
+        _drain(ledger, page)
 
 
 def _failed(error: str) -> Halt:
     return Halt(Outcome.PARKED, Reason.HANDLER_FAILED, _safe(error))
-
-
-def _described(error: Exception) -> str:
-    """The error and the author's line it came from. Formatting survives an exception whose own text raises."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
-    return traceback.format_exception_only(error)[-1].strip() + place
 
 
 def _safe(text: str) -> str:

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from stream.core.entity import Trace
-from stream.core.errors import MalformedError
+from stream.core.errors import MalformedError, described
 from stream.core.outcome import Reason
 from stream.core.record import Record
 from stream.core.text import check_json, unsafe_text
@@ -136,7 +136,7 @@ def _map(record: Record, topic: Topic) -> _Attributes:
     try:
         return {"specversion": "1.0", **{str(name): _text(value) for name, value in topic.mapper(record).items()}}
     except Exception as error:  # the author's code, like a routing function
-        raise MalformedError(Reason.MISSING_ATTRIBUTE, f"the mapper raised {type(error).__name__}: {error}") from error
+        raise MalformedError(Reason.MISSING_ATTRIBUTE, f"the mapper raised {described(error)}") from error
 
 
 def _text(value: object) -> str:

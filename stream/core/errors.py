@@ -1,5 +1,7 @@
 """Errors, sorted by whose fault it is and what the one who catches them must do."""
 
+import traceback
+
 
 class StreamError(Exception):
     """The root: every error this library raises on purpose is one of these."""
@@ -42,3 +44,10 @@ class UnstorableError(StreamError):
 
 class UncertainError(StreamError):
     """A send whose outcome nobody knows. The producer is unusable: build a new one and read the outbox again."""
+
+
+def described(error: Exception) -> str:
+    """An error of the author's code, and the line it came from. Survives an exception whose own text raises."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
+    return traceback.format_exception_only(error)[-1].strip() + place

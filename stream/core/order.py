@@ -36,11 +36,15 @@ class Fire:
 
 @dataclass(slots=True)
 class Retry:
-    """A person's order on a parked line: try its head again and drain what follows. `skip`: reject the head instead, with the reason given."""
+    """A person's order on a parked line: try its head again and drain what follows. `skip`: reject the head instead, with the reason given.
+
+    `head` is the id of the parked event that was meant: when another one is at the head by now, nothing is done (0: whichever it is).
+    """
 
     ref: Ref
     actor: str
     skip: str = ""
+    head: int = 0
 
 
 Order: TypeAlias = Deliver | Fire | Retry

@@ -87,10 +87,11 @@ def skip_parked(
 
 
 def _order(site: Site, ref: Ref, skip: str, output: Output) -> None:
-    if not any(w.outcome == Outcome.PARKED for w in _line(site, ref)):
+    head = next((w for w in _line(site, ref) if w.outcome == Outcome.PARKED), None)
+    if head is None:
         no(f"{ref.machine} {ref.id!r} is not parked")
     note = Note(actor(), "parked skip" if skip else "parked retry", "/".join(ref), skip)
-    _, changes = awaited(carry_out(site, Lines([Retry(ref, actor(), skip)]), [note]))
+    _, changes = awaited(carry_out(site, Lines([Retry(ref, actor(), skip, head.id)]), [note]))
     line = _line(site, ref)
     still = next((w for w in line if w.outcome == Outcome.PARKED), None)
     outcomes = _outcomes(changes)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from stream import App, Machine
+from stream import App, Data, Event, Machine, Ref, State, hours, opens
+from stream.core.order import Retry
 from stream.core.outcome import Outcome, Reason
 from tests.core import jobs
 from tests.core.jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, PartCame, app
@@ -136,3 +137,60 @@ def test_a_retry_of_an_entity_that_is_not_parked_changes_nothing() -> None:
     play = Play(app)
     play.send((JobOpened(job_id="a"), 0, "1"))
     assert play.retry(A).entities == {}
+
+
+class StepEvent(Event, topic="steps", key="id"):
+    id: str
+
+
+class StepOpened(StepEvent, type="step.opened"): ...
+
+
+class StepTurned(StepEvent, type="step.turned"): ...
+
+
+class StepEnded(StepEvent, type="step.ended"): ...
+
+
+class StepNoted(StepEvent, type="step.noted"): ...
+
+
+class Walk(Data):
+    id: str
+    noted: int = 0
+
+
+def begin(e: StepOpened) -> Walk:
+    return Walk(id=e.id)
+
+
+def note(w: Walk, e: StepNoted) -> None:
+    w.noted += 1
+
+
+def test_when_the_head_of_a_line_expires_those_behind_it_go() -> None:
+    first = State[Walk]("first", defers=(StepEnded, StepNoted), defers_within=hours(2))
+    second = State[Walk]("second", defers=(StepEnded,), defers_within=hours(2))
+    last = State[Walk]("last", final=True)
+    rows = (
+        opens(StepOpened, to=first, then=begin),
+        first.on(StepTurned, to=second),
+        second.on(StepNoted, then=note),
+        second.on(StepTurned, to=last),
+    )
+    play, ref = Play(App("walks", machines=(Machine("walk", data=Walk, events=(StepEvent,), transitions=rows),))), Ref("walk", "w")
+    play.send((StepOpened(id="w"), 0, "1"), (StepEnded(id="w"), 1, "2"), (StepNoted(id="w"), 2, "3"), (StepTurned(id="w"), 3, "4"))
+    assert [w.event_id for w in play.entities[ref].line] == ["2", "3"]
+    play.fire(ref, 121)
+    assert (play.entities[ref].line, play.data(ref)["noted"]) == ([], 1)
+
+
+def test_an_order_meant_for_another_head_does_nothing() -> None:
+    play = Play(app)
+    play.send((JobOpened(job_id="a"), 0, "1"))
+    play.take([play.record(JobStarted(job_id="a"), 1, "2")], fault="refused")
+    (head,) = play.entities[A].line
+    play.order(Retry(A, "ann", "a mistake", head.id + 1), "replay")
+    assert play.entities[A].parked
+    play.order(Retry(A, "ann", "a mistake", head.id), "replay")
+    assert not play.entities[A].parked

@@ -149,8 +149,7 @@ class KafkaPublisher:
         """How many partitions, or why never: the producer alone would look for a missing topic until its time is up."""
         producer = self._running()
         if topic not in self._known:
-            cluster = await producer.client.fetch_all_metadata()
-            if topic not in cluster.topics():
+            if not await _there(producer, topic):
                 return UnknownTopicOrPartitionError("not found, or no right to see it")
             self._known.add(topic)
         try:
@@ -195,6 +194,15 @@ class KafkaPublisher:
         if self._producer is None:
             raise UnavailableError("the publisher was not started")
         return self._producer
+
+
+async def _there(producer: aiokafka.AIOKafkaProducer, topic: str) -> bool:
+    """Whether the topic exists, or may be seen. A broker that just came back may not name all of its topics yet, so a no is heard three times."""
+    for pause in (0.0, 0.5, 1.0):
+        await asyncio.sleep(pause)
+        if topic in (await producer.client.fetch_all_metadata()).topics():
+            return True
+    return False
 
 
 def _narrow(queue: _Queue, count: int, error: KafkaError, refused: _Refused) -> None:
