@@ -1,5 +1,7 @@
 """Describing what the author's code raised."""
 
+import pytest
+
 from stream.core.errors import described
 
 
@@ -8,9 +10,12 @@ class SilentError(Exception):
         raise ZeroDivisionError
 
 
+def fail() -> None:
+    raise SilentError
+
+
 def test_an_error_whose_own_text_raises_is_described_all_the_same() -> None:
-    try:
-        raise SilentError
-    except SilentError as error:
-        assert "SilentError" in described(error)
-        assert "test_an_error_whose_own_text_raises" in described(error)
+    with pytest.raises(SilentError) as caught:
+        fail()
+    assert "SilentError" in described(caught.value)
+    assert "(fail, line" in described(caught.value)
