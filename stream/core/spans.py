@@ -132,7 +132,8 @@ def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, a
     if envelope.subject:
         attributes["cloudevents.event_subject"] = envelope.subject
     _tell(attributes, done)
-    links = [] if trace.link is None else [Link(trace.link[0], trace.link[1], {})]
+    # A link to the parent itself says nothing more, and a trace viewer that merges the two shows no child but a follower.
+    links = [] if trace.link is None or trace.link == (trace.trace_id, trace.parent_id) else [Link(trace.link[0], trace.link[1], {})]
     if trace.link is not None and trace.link[0] != trace.trace_id:
         attributes["stream.origin.trace_id"] = trace.link[0]
     if record.partition < 0:
