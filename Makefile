@@ -45,7 +45,7 @@ bench: $(READY) ## Measure: NAME=hot_path OUT=file.json
 	$(BIN)/python -m benchmarks.$(or $(NAME),hot_path) $(if $(OUT),--out $(OUT))
 
 .PHONY: replay
-replay: $(READY) ## A real log against an independent fold: LOG=path [DUP=0.05] [WORKERS=3] [KILL=10] [REOPEN=20]
+replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|calls=500 [DUP=0.05] [WORKERS=3] [KILL=10] [REOPEN=20]
 	$(BIN)/python -m tests.replay $(LOG) $(if $(DUP),--dup $(DUP)) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(KILL),--kill $(KILL)) $(if $(REOPEN),--reopen $(REOPEN))
 

@@ -1,11 +1,10 @@
-"""`python -m tests.replay LOG [--dup 0.05] [--workers 3] [--kill 10] [--reopen 20]`: ends with 0 only when the fold agrees."""
+"""`python -m tests.replay LOG|tickets=500|calls=500 [--dup 0.05] [--workers 3] [--kill 10] [--reopen 20]`: ends with 0 only when the fold agrees."""
 
 from __future__ import annotations
 
 import argparse
 import time
 from collections import Counter
-from pathlib import Path
 
 import anyio
 from rich.console import Console
@@ -14,29 +13,32 @@ from handlers import app
 from stream.dev.stack import Stack, memory_home, remove_home
 from stream.dev.stage import Stage
 from tests.replay.course import Course, Outcome, Wish
+from tests.replay.load import Load, read
 
 console = Console(highlight=False)
 
 
-def wish() -> Wish:
+def asked() -> tuple[Load, Wish]:
     parser = argparse.ArgumentParser(prog="python -m tests.replay", description=__doc__)
-    parser.add_argument("log", type=Path, help="events.csv.gz of the desk, or of dispatch")
+    parser.add_argument("log", help="events.csv.gz of the desk, or of dispatch; tickets=500 or calls=500 for so many made up")
     parser.add_argument("--dup", type=float, default=0.0, help="share of records published twice")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kill", type=int, default=0, help="how many times to kill -9 a worker")
     parser.add_argument("--reopen", type=int, default=0, help="billed calls to send a unit to at the end")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=None, help="only so many events of the log")
-    asked = parser.parse_args()
-    if not asked.log.is_file():
-        parser.error(f"there is no log {asked.log}")
-    return Wish(**vars(asked))
+    words = vars(parser.parse_args())
+    try:
+        load = read(words.pop("log"), words.pop("first"), words["seed"])
+    except ValueError as error:
+        parser.error(str(error))
+    return load, Wish(**words)
 
 
-async def replay(asked: Wish, stage: Stage) -> Outcome:
+async def replay(load: Load, wish: Wish, stage: Stage) -> Outcome:
     await stage.prepare()
     with console.status("preparing") as status:
-        return await Course(asked, stage, lambda line: status.update(line)).run()
+        return await Course(load, wish, stage, lambda line: status.update(line)).run()
 
 
 def report(outcome: Outcome, kills: int, took: float) -> None:
@@ -60,10 +62,10 @@ def report(outcome: Outcome, kills: int, took: float) -> None:
 
 
 def main() -> int:
-    asked, began, home = wish(), time.monotonic(), memory_home()
+    (load, wish), began, home = asked(), time.monotonic(), memory_home()
     try:
         with Stack(home, profile="test", parts=("kafka", "postgres")) as stack, Stage(app, "handlers:app", stack) as stage:
-            outcome = anyio.run(replay, asked, stage)
+            outcome = anyio.run(replay, load, wish, stage)
             report(outcome, stage.kills, time.monotonic() - began)
     finally:
         remove_home(home)

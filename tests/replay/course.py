@@ -6,19 +6,19 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import anyio
 
 from stream.adapters.postgres.connection import Connection
 from stream.adapters.postgres.statements import statements
 from stream.dev.stage import Stage
-from tests.fold import logs, made
+from tests.fold import made
 from tests.fold.dispatch import Dispatch
 from tests.fold.facts import Fact
 from tests.fold.tally import Tally
 from tests.fold.tickets import Tickets
 from tests.handlers.in_memory import OWN
+from tests.replay.load import Load
 from tests.replay.wire import Heard, Producer, listen, places
 
 LOOK = 0.25
@@ -30,13 +30,11 @@ SLICE = 2000
 class Wish:
     """What somebody asked for: the share of repeats, how many processes, how many kills, how many billed calls to reopen."""
 
-    log: Path
     dup: float
     workers: int
     kill: int
     reopen: int
     seed: int
-    first: int | None = None
 
 
 @dataclass
@@ -55,12 +53,11 @@ class Outcome:
 class Course:
     """One replay on a prepared stage. `show` is told what is going on, again and again."""
 
-    def __init__(self, wish: Wish, stage: Stage, show: Callable[[str], None]) -> None:
-        self._wish, self._stage, self._show = wish, stage, show
+    def __init__(self, load: Load, wish: Wish, stage: Stage, show: Callable[[str], None]) -> None:
+        self._load, self._wish, self._stage, self._show = load, wish, stage, show
         self._chance = random.Random(wish.seed)
-        self._facts = logs.read(wish.log)[: wish.first]
-        self._end = self._facts[-1].time
-        self._fold: Tickets | Dispatch = Tickets() if self._facts[0].topic == "tickets" else Dispatch()
+        self._end = load.end
+        self._fold: Tickets | Dispatch = Tickets() if load.is_of_tickets else Dispatch()
         self._rows = Connection(stage.postgres, statements("tests.replay", "results.sql"))
         self._producer = Producer(stage.stack.kafka)
 
@@ -70,7 +67,7 @@ class Course:
             await self._stage.set_clock(self._end)
             for _ in range(self._wish.workers):
                 self._stage.start("worker,relay")
-            await self._play(made.repeated(self._facts, self._wish.seed, self._wish.dup), self._facts, kills=self._wish.kill)
+            await self._play(*self._twice(self._load.facts), kills=self._wish.kill)
             if isinstance(self._fold, Dispatch):
                 await self._settle_calls(self._fold)
             await self._ring()
@@ -100,7 +97,7 @@ class Course:
             self._stage.kill_one(self._chance)
 
     async def _settle_calls(self, fold: Dispatch) -> None:
-        await self._play(*self._twice(list(logs.dispositions(self._wish.log, self._end))))
+        await self._play(*self._twice(self._load.late))
         billed = sorted(call.id for call in fold.calls.values() if call.state == "billed")
         chosen = self._chance.sample(billed, min(self._wish.reopen, len(billed)))
         await self._play(*self._twice([fact for n, call in enumerate(chosen) for fact in _sent_again(call, self._end, done=n % 2 == 0)]))
