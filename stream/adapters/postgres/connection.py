@@ -100,16 +100,17 @@ class Connection:
         except BaseException:
             await self._roll_back()
             raise
-        # COMMIT must not be cut short: nobody would know what became of it.
-        with anyio.CancelScope(shield=True):
-            await self._commit(work)
+        await self._commit(work)
 
     async def _commit(self, work: Work) -> None:
         try:
-            await self.execute("commit")
+            # COMMIT must not be cut short: nobody would know what became of it.
+            with anyio.CancelScope(shield=True):
+                await self.execute("commit")
             self._work = None
         except UnavailableError:
             self.discard()
+            # This may take a minute, and may be cut short: whoever does the work again is told by the fence what became of it.
             if not work.xid or await self._outcome(work.xid) != "committed":
                 raise
         except BaseException:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import anyio
 import asyncpg
 import pytest
 
-from stream.adapters.postgres.connection import PostgresSettings
+from stream.adapters.postgres.connection import QUERIES, Connection, PostgresSettings
 from stream.adapters.postgres.store import PostgresStore
 from stream.core.changes import Changes
 from stream.core.errors import ConfigurationError, UnavailableError, UnstorableError
@@ -98,3 +99,22 @@ async def test_a_wrong_password_and_a_missing_database_say_so(database: str) -> 
     store = PostgresStore(PostgresSettings(dsn=database + "_gone"))
     with pytest.raises(ConfigurationError, match="no such database"):
         await store.now()
+
+
+async def test_asking_what_became_of_a_commit_can_be_cut_short(database: str) -> None:
+    never = {**QUERIES, "commit": "select pg_terminate_backend(pg_backend_pid())", "outcome": "select 'in progress' as status where $1 <> ''"}
+    connection = Connection(PostgresSettings(dsn=database), never)
+    with anyio.CancelScope() as scope:
+        async with connection.transaction("begin_plain") as work:
+            work.xid = "1"
+            scope.cancel()
+    assert scope.cancelled_caught
+    await connection.close()
+
+
+async def test_a_commit_itself_is_not_cut_short(store: PostgresStore) -> None:
+    with anyio.CancelScope() as scope:
+        async with store.connection.transaction("begin_plain"):
+            await store.connection.script("create table stream.kept ()")
+            scope.cancel()
+    assert await store.connection.script("table stream.kept") == "SELECT 0"
