@@ -16,7 +16,7 @@ from stream.core.record import Ref
 from stream.ports import Feeds, Store, Telemetry, Timetable
 from stream.runtime.doors import Carry, Timers
 from stream.runtime.waiting import Stop, Trouble
-from stream.runtime.watermark import Watermarks, step
+from stream.runtime.watermark import Watermarks, fired, firing, step
 
 STEP = timedelta(seconds=10)
 """How far the database's real clock may differ from our own measure of the time between two looks."""
@@ -91,8 +91,12 @@ class Ticker:
         if not self._guard.calm(look.clock):
             return False
         until = self._until(look)
-        due = await self._timetable.due(until, self._parts.batch + len(self._refused)) if until else ()
+        limit = self._parts.batch + len(self._refused)
+        due = await self._timetable.due(until, limit) if until else ()
         fires = [Fire(ref, until[ref.machine], ref.machine in self._known.marked) for ref, _ in due if not self._passed_over(ref)]
+        first = firing(self._known, self._feedmap)
+        if len(due) < limit and not any(fire.ref.machine in first for fire in fires):
+            self._known = fired(self._known)
         if fires:
             await self._fire(fires[: self._parts.batch])
         return len(fires) >= self._parts.batch

@@ -2,8 +2,9 @@
 
 Theory of operation. A sweep carries one instant, `bound`, up the levels of the App. On a level it first waits until no message for the level's
 topics is unsent that was written before the level below was done, then until every partition of those topics was seen drained after that (or has
-taken an event beyond the bound); then the level's machines are known up to the bound. What stands still for ten minutes of real time, while
-somebody looks, holds nothing any more; what is reached by passing it over is marked. Pure: looks go in, watermarks come out.
+taken an event beyond the bound); then the level's machines are known up to the bound. Before it goes up, what they had due until then must have
+fired: a timer's message may be the very event that meets a clock one level higher. What stands still for ten minutes of real time, while somebody
+looks, holds nothing any more; what is reached by passing it over is marked. Pure: looks go in, watermarks come out.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from stream.core.app import Feedmap
 from stream.core.record import TopicPartition
@@ -22,17 +24,25 @@ Hold = TopicPartition | str
 """A partition, or a topic: of which nothing is known yet, or whose messages are unsent."""
 
 
+class Wait(Enum):
+    """What a sweep waits for on a level, in this order; the lowest level has nothing to wait for before its partitions."""
+
+    SENDING = "sending"
+    DRAINING = "draining"
+    FIRING = "firing"
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Where a sweep stands: on `level`, waiting for what is unsent (`sending`) or for the partitions, as of `since`.
+    """Where a sweep stands: on `level`, waiting as of `since`. None: as of the next look, since nothing older is surely later than the last wait.
 
     All in movable time, as drained marks and outbox rows are stamped. `marked`: something silent was passed over.
     """
 
     bound: datetime
-    since: datetime
+    since: datetime | None = None
     level: int = 0
-    sending: bool = False
+    wait: Wait = Wait.DRAINING
     marked: bool = False
 
 
@@ -50,51 +60,67 @@ class Watermarks:
 
 
 def step(known: Watermarks, feedmap: Feedmap, look: Feeds) -> Watermarks:
-    """Take one look into account; goes up as many levels as it allows. A sweep that is through is followed by the next one."""
+    """Take one look into account: ends one wait at most. A sweep that is through is followed by the next one."""
     moved = _moved(known.moved, feedmap, look)
     silent = {hold for hold, (_, since) in moved.items() if look.clock - since >= PATIENCE}
-    sweep = known.sweep or _begun(look)
+    sweep = known.sweep or Sweep(look.now)
+    since = sweep.since or look.now
+    holding = set(_holding(sweep, since, feedmap, look))
+    if sweep.wait is Wait.FIRING or not feedmap.levels or not holding <= silent:
+        return replace(known, sweep=replace(sweep, since=since), moved=moved)
+    sweep = replace(sweep, since=None, marked=sweep.marked or bool(holding))
+    if sweep.wait is Wait.SENDING:
+        return replace(known, sweep=replace(sweep, wait=Wait.DRAINING), moved=moved)
     until, marked = dict(known.until), set(known.marked)
-    while sweep.level < len(feedmap.levels) and (passed := _passes(sweep, feedmap, look, silent)) is not None:
-        sweep = replace(sweep, marked=sweep.marked or passed)
-        if sweep.sending:
-            sweep = replace(sweep, sending=False, since=look.now)
-            continue
-        for name, (level, _) in feedmap.machines.items():
-            if level == sweep.level:
-                until[name] = max(sweep.bound, until.get(name, sweep.bound))
-                (marked.add if sweep.marked else marked.discard)(name)
-        sweep = replace(sweep, level=sweep.level + 1, sending=True, since=look.now)
-    return Watermarks(until, frozenset(marked), sweep if sweep.level < len(feedmap.levels) else _begun(look), moved)
+    for name in _machines_of(feedmap, sweep.level):
+        until[name] = max(sweep.bound, until.get(name, sweep.bound))
+        (marked.add if sweep.marked else marked.discard)(name)
+    last = sweep.level + 1 == len(feedmap.levels)
+    return Watermarks(until, frozenset(marked), Sweep(look.now, look.now) if last else replace(sweep, wait=Wait.FIRING), moved)
 
 
-def _begun(look: Feeds) -> Sweep:
-    return Sweep(look.now, look.now)
+def firing(known: Watermarks, feedmap: Feedmap) -> Set[str]:
+    """The machines whose due timers must fire before the sweep goes up; none while it waits for something else."""
+    return _machines_of(feedmap, known.sweep.level) if known.sweep and known.sweep.wait is Wait.FIRING else frozenset()
 
 
-def _passes(sweep: Sweep, feedmap: Feedmap, look: Feeds, silent: Set[Hold]) -> bool | None:
-    """None: the sweep must wait; otherwise whether something silent was passed over."""
-    holding = set(_unsent(sweep, feedmap, look) if sweep.sending else _lagging(sweep, feedmap, look))
-    return bool(holding) if holding <= silent else None
+def fired(known: Watermarks) -> Watermarks:
+    """Say that nothing of the machines in `firing` was due any more, as read after the look last taken: the sweep goes up."""
+    sweep = known.sweep
+    if sweep is None or sweep.wait is not Wait.FIRING:
+        return known
+    return replace(known, sweep=replace(sweep, since=None, level=sweep.level + 1, wait=Wait.SENDING))
 
 
-def _unsent(sweep: Sweep, feedmap: Feedmap, look: Feeds) -> Iterator[Hold]:
-    for topic in feedmap.levels[sweep.level]:
-        if topic in look.unsent and look.unsent[topic] <= sweep.since:
+def _machines_of(feedmap: Feedmap, level: int) -> Set[str]:
+    return {name for name, (its, _) in feedmap.machines.items() if its == level}
+
+
+def _holding(sweep: Sweep, since: datetime, feedmap: Feedmap, look: Feeds) -> Iterator[Hold]:
+    topics = feedmap.levels[sweep.level] if feedmap.levels else frozenset[str]()
+    if sweep.wait is Wait.SENDING:
+        yield from _unsent(topics, since, look)
+    elif sweep.wait is Wait.DRAINING:
+        yield from _lagging(topics, sweep.bound, since, look)
+
+
+def _unsent(topics: Set[str], since: datetime, look: Feeds) -> Iterator[Hold]:
+    for topic in topics:
+        if topic in look.unsent and look.unsent[topic] <= since:
             yield topic
 
 
-def _lagging(sweep: Sweep, feedmap: Feedmap, look: Feeds) -> Iterator[Hold]:
-    for topic in feedmap.levels[sweep.level]:
+def _lagging(topics: Set[str], bound: datetime, since: datetime, look: Feeds) -> Iterator[Hold]:
+    for topic in topics:
         feeds = [feed for feed in look.partitions if feed.place.topic == topic]
         if not feeds:
             yield topic
-        yield from (feed.place for feed in feeds if not _done(feed, sweep))
+        yield from (feed.place for feed in feeds if not _done(feed, bound, since))
 
 
-def _done(feed: Feed, sweep: Sweep) -> bool:
-    drained = feed.drained_at is not None and feed.drained_at >= sweep.since
-    return drained or (feed.stream_time is not None and feed.stream_time > sweep.bound)
+def _done(feed: Feed, bound: datetime, since: datetime) -> bool:
+    drained = feed.drained_at is not None and feed.drained_at >= since
+    return drained or (feed.stream_time is not None and feed.stream_time > bound)
 
 
 def _moved(before: Mapping[Hold, tuple[object, datetime]], feedmap: Feedmap, look: Feeds) -> dict[Hold, tuple[object, datetime]]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from stream.core.app import Feedmap
 from stream.core.record import TopicPartition
 from stream.ports import Feed, Feeds
-from stream.runtime.watermark import PATIENCE, Watermarks, step
+from stream.runtime.watermark import PATIENCE, Watermarks, fired, firing, step
 
 T0 = datetime(2026, 1, 5, 9, tzinfo=UTC)
 ONE = Feedmap((frozenset({"tickets"}),), {"ticket": (0, frozenset({"tickets"}))})
@@ -49,14 +49,45 @@ def test_one_lagging_partition_of_two_holds_the_machine() -> None:
     assert step(known, ONE, Feeds(at(12), at(12), feeds, {})).until == {}
 
 
+def climbed() -> Watermarks:
+    """A sweep from 10 that found the lower level drained at 12, and its timers fired."""
+    begun = step(Watermarks(), TWO, look(10, {"tickets": 9, "work": 9}))
+    return fired(step(begun, TWO, look(12, {"tickets": 11, "work": 11})))
+
+
 def test_a_fed_machine_waits_for_unsent_messages_and_then_for_its_own_feed() -> None:
-    known = step(Watermarks(), TWO, look(10, {"tickets": 9, "work": 9}))
-    known = step(known, TWO, look(12, {"tickets": 11, "work": 11}, unsent={"work": 11.5}))
+    known = step(climbed(), TWO, look(13, {"tickets": 12, "work": 12}, unsent={"work": 12.5}))
+    known = step(known, TWO, look(14, {"tickets": 13, "work": 13}, unsent={"work": 12.5}))
+    known = step(known, TWO, look(15, {"tickets": 14, "work": 14}, unsent={"work": 13.5}))
     assert known.until == {"ticket": at(10)}
-    known = step(known, TWO, look(13, {"tickets": 12, "work": 12}, unsent={"work": 12.5}))
-    assert known.until == {"ticket": at(10)}, "sent, but the feed was drained before that"
-    known = step(known, TWO, look(15, {"tickets": 14, "work": 14}))
+    known = step(known, TWO, look(16, {"tickets": 15, "work": 15.9}))
+    assert known.until == {"ticket": at(10)}, "sent, but the feed may have been drained before that"
+    known = step(known, TWO, look(18, {"tickets": 17, "work": 17}))
     assert known.until["job"] == at(10)
+
+
+def test_a_feed_seen_drained_in_the_look_that_saw_all_sent_may_have_been_drained_before() -> None:
+    known = step(climbed(), TWO, look(13, {"tickets": 13.1, "work": 13.1}))
+    assert "job" not in known.until
+    assert step(known, TWO, look(14, {"tickets": 14.1, "work": 14.1})).until["job"] == at(10)
+
+
+def test_a_sweep_goes_up_only_when_the_timers_below_have_fired() -> None:
+    known = step(Watermarks(), TWO, look(10, {"tickets": 9, "work": 9}))
+    assert not firing(known, TWO)
+    for seconds in range(12, 20):
+        known = step(known, TWO, look(seconds, {"tickets": seconds + 0.1, "work": seconds + 0.1}))
+        assert (known.until, firing(known, TWO)) == ({"ticket": at(10)}, {"ticket"})
+    known = fired(known)
+    assert not firing(known, TWO)
+    known = step(known, TWO, look(20, {"tickets": 20, "work": 20}, unsent={"work": 19.5}))
+    known = step(known, TWO, look(21, {"tickets": 21, "work": 21}, unsent={"work": 19.5}))
+    assert known.until == {"ticket": at(10)}, "what the timers said is unsent"
+
+
+def test_saying_that_all_has_fired_means_nothing_while_a_sweep_waits_for_its_feeds() -> None:
+    known = step(Watermarks(), TWO, look(10, {"tickets": 9, "work": 9}))
+    assert fired(known) == known
 
 
 def test_a_silent_feed_holds_for_ten_minutes_and_what_follows_is_marked() -> None:
@@ -80,9 +111,10 @@ def test_a_mark_goes_when_the_feed_moves_again() -> None:
 
 
 def test_a_relay_that_sends_nothing_for_ten_minutes_no_longer_holds() -> None:
-    known = step(Watermarks(), TWO, look(0, {"tickets": -1, "work": -1}))
-    late = PATIENCE.total_seconds()
-    known = step(known, TWO, look(1, {"tickets": 1, "work": 1}, unsent={"work": 0.5}))
-    assert "job" not in step(known, TWO, look(late - 1, {"tickets": late, "work": late}, unsent={"work": 0.5})).until
-    known = step(known, TWO, look(late + 1, {"tickets": late, "work": late + 1}, unsent={"work": 0.5}))
-    assert (known.until["job"], known.marked) == (at(0), {"job"})
+    late = 13 + PATIENCE.total_seconds()
+    known = step(climbed(), TWO, look(13, {"tickets": 12, "work": 12}, unsent={"work": 12.5}))
+    known = step(known, TWO, look(late - 1, {"tickets": late, "work": late}, unsent={"work": 12.5}))
+    known = step(known, TWO, look(late, {"tickets": late, "work": late}, unsent={"work": 12.5}))
+    assert "job" not in known.until
+    known = step(known, TWO, look(late + 1, {"tickets": late + 1, "work": late + 1}, unsent={"work": 12.5}))
+    assert (known.until["job"], known.marked) == (at(10), {"job"})
