@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UncertainError
@@ -15,16 +17,19 @@ from stream.runtime.waiting import Bell, Stop, Trouble
 
 SHORTEST, LONGEST = 0.02, 1.0
 """Seconds between two looks at an outbox that was empty: doubled while it stays so, short again after a wake or a find."""
+GIVEN_UP = 5.0
+"""Seconds for each of the last steps: stopping the producer, giving the leases back, closing the connection."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RelaySettings:
-    """`owner` names this relay in the leases; `most` is how many shards it takes at once."""
+    """`owner` names this relay in the leases; `most` is how many shards it takes at once; `last`: seconds to send what is left at the end."""
 
     owner: str
     batch: int = 1000
     lease: timedelta = timedelta(seconds=15)
     most: int = 1 << 15
+    last: float = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +61,9 @@ class Relay:
                 pause = SHORTEST if sent else min(LONGEST, pause * 2)
                 if not sent and await self._parts.bell.wait(pause):
                     pause = SHORTEST
+            await self._send_rest()
         finally:
-            await self._end()
+            await self._let_go()
 
     async def _turn(self) -> bool:
         """One round of every shard; true when anything was sent, or more waits."""
@@ -65,7 +71,10 @@ class Relay:
         try:
             await self._lease()
             for shard in self._shards:
-                sent |= await self._shard(shard)
+                # A turn of all shards may take longer than the lease.
+                await self._lease()
+                round = await self._shard(shard)
+                sent |= round is not None and (bool(round.rows) or round.more)
             self._outages.over()
         except UncertainError as error:
             await self._drop_publisher()
@@ -82,16 +91,17 @@ class Relay:
         self._shards = await self._outbox.lease(self._set.owner, self._set.lease, self._set.most)
         self._renew_at = now + self._set.lease.total_seconds() / 3
 
-    async def _shard(self, shard: int) -> bool:
+    async def _shard(self, shard: int) -> Round | None:
+        """One round; None when the shard was lost."""
         try:
             round = await self._outbox.read(shard, self._set.batch)
             if round.rows:
                 await self._publish(round)
-            return bool(round.rows) or round.more
+            return round
         except FencedError:
             structlog.get_logger("stream").info("outbox shard taken over by another relay", shard=shard)
             self._renew_at = 0.0
-            return False
+            return None
 
     async def _publish(self, round: Round) -> None:
         publisher = await self._started()
@@ -118,14 +128,37 @@ class Relay:
         if publisher is not None:
             await publisher.stop()
 
-    async def _end(self) -> None:
-        """Send what is left, then let go of the shards: nobody has to wait for the leases to run out."""
+    async def _send_rest(self) -> None:
+        """What was committed before the stop, not what others go on writing: of each shard the pass under way, and one looked up after the stop."""
+        ends = time.monotonic() + self._set.last
+        passes = dict.fromkeys(self._shards, 2)
         try:
-            while await self._turn():
-                pass
-            await self._drop_publisher()
+            while passes and time.monotonic() < ends:
+                await self._lease()
+                shard, left = passes.popitem()
+                round = await self._shard(shard)
+                # A full round is within a pass; any other ends one.
+                left -= round is None or len(round.rows) < self._set.batch
+                if round is not None and round.more and left:
+                    passes[shard] = left
+        except (UncertainError, UnavailableError) as error:
+            structlog.get_logger("stream").warning("what is left in the outbox is sent by the next relay", error=str(error))
+
+    async def _let_go(self) -> None:
+        """Nobody has to wait for the leases to run out, and no producer is left behind, however the loop ended."""
+        async with AsyncExitStack() as last:
+            last.push_async_callback(_in_time, self._outbox.close)
+            last.push_async_callback(_in_time, self._release)
+            last.push_async_callback(_in_time, self._drop_publisher)
+
+    async def _release(self) -> None:
+        try:
             await self._outbox.release(self._set.owner)
         except UnavailableError as error:
             structlog.get_logger("stream").warning("leases not given back", error=str(error))
-        finally:
-            await self._outbox.close()
+
+
+async def _in_time(step: Callable[[], Awaitable[None]]) -> None:
+    """A last step: done even when the loop is being cancelled, and given up after its own few seconds."""
+    with anyio.move_on_after(GIVEN_UP, shield=True):
+        await step()

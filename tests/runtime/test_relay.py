@@ -1,0 +1,133 @@
+"""How a relay ends: within bounds, whatever others write meanwhile, and with nothing left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from stream.adapters.memory_telemetry import MemoryTelemetry
+from stream.core.errors import UnavailableError, UncertainError
+from stream.ports import Outgoing, Refusal, Round
+from stream.runtime.relay import Relay, RelayParts, RelaySettings
+from stream.runtime.waiting import Bell, Stop
+
+
+class Outbox:
+    """A shard into which others write as fast as it is read; `ahead` rows are all there is in one that nobody writes into any more."""
+
+    def __init__(self, *, ahead: int | None = None) -> None:
+        self.ahead = ahead
+        self.rounds = 0
+        self.advanced: list[int] = []
+        self.calls: list[str] = []
+
+    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+        return (0,)
+
+    async def read(self, shard: int, limit: int) -> Round:
+        self.rounds += 1
+        assert self.rounds <= 1000, "never ends"
+        left = limit - 1 if self.ahead is None else min(limit, self.ahead - len(self.advanced))
+        start = len(self.advanced)
+        rows = [Outgoing(seq, "told", b"k", b"{}", []) for seq in range(start, start + left)]
+        return Round(shard, 1, rows, left == limit or self.ahead is None)
+
+    async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
+        self.advanced += [row.seq for row in round.rows]
+
+    async def release(self, owner: str) -> None:
+        self.calls.append("release")
+
+    async def close(self) -> None:
+        self.calls.append("close")
+
+
+class Publisher:
+    """Fails with `error` when it has one; one that is `stuck` waits for ever."""
+
+    def __init__(self, error: Exception | None = None, *, stuck: bool = False) -> None:
+        self.error, self.stuck = error, stuck
+        self.sends, self.stopped = 0, False
+        self.reached = anyio.Event()
+
+    async def start(self) -> None: ...
+
+    async def publish(self, batch: Sequence[Outgoing]) -> Sequence[Refusal]:
+        self.sends += 1
+        self.reached.set()
+        if self.error:
+            raise self.error
+        if self.stuck:
+            await anyio.Event().wait()
+        return ()
+
+    async def stop(self) -> None:
+        # Only a real wait shows whether it is cut short.
+        await anyio.lowlevel.checkpoint()
+        self.stopped = True
+
+
+def relay(outbox: Outbox, publisher: Publisher, stop: Stop, *, last: float = 60.0) -> Relay:
+    parts = RelayParts(outbox=lambda: outbox, publisher=lambda: publisher, telemetry=MemoryTelemetry(), bell=Bell())
+    return Relay(RelaySettings(owner="us", batch=3, last=last), parts, stop)
+
+
+class Stopping(Outbox):
+    """Is asked to end while its first round is read."""
+
+    def __init__(self, stop: Stop, *, ahead: int | None = None) -> None:
+        super().__init__(ahead=ahead)
+        self.stop = stop
+
+    async def read(self, shard: int, limit: int) -> Round:
+        self.stop.set()
+        return await super().read(shard, limit)
+
+
+async def test_a_relay_ends_while_others_go_on_writing() -> None:
+    stop = Stop()
+    outbox, publisher = Stopping(stop), Publisher()
+    await relay(outbox, publisher, stop).run()
+    assert outbox.rounds == 3, "one before the stop, the pass under way, and one more"
+    assert (outbox.calls, publisher.stopped) == (["release", "close"], True)
+
+
+async def test_a_relay_that_ends_sends_all_that_was_committed_before() -> None:
+    stop = Stop()
+    outbox = Stopping(stop, ahead=50)
+    await relay(outbox, Publisher(), stop).run()
+    assert outbox.advanced == list(range(50))
+
+
+async def test_a_relay_that_has_no_time_left_leaves_the_rest_to_the_next_one() -> None:
+    stop = Stop()
+    outbox = Stopping(stop, ahead=50)
+    await relay(outbox, Publisher(), stop, last=0.0).run()
+    assert (outbox.advanced, outbox.calls) == ([0, 1, 2], ["release", "close"])
+
+
+@pytest.mark.parametrize("error", [UncertainError("lost"), UnavailableError("away")])
+async def test_a_relay_that_cannot_send_tries_once_more_at_its_end(error: Exception) -> None:
+    stop = Stop()
+    outbox, publisher = Stopping(stop, ahead=50), Publisher(error)
+    await relay(outbox, publisher, stop).run()
+    assert (publisher.sends, publisher.stopped, outbox.calls) == (2, True, ["release", "close"])
+
+
+async def test_a_relay_that_fails_leaves_no_producer_and_no_lease_behind_and_sends_no_more() -> None:
+    outbox, publisher = Outbox(ahead=50), Publisher(RuntimeError("a fault of ours"))
+    with pytest.raises(RuntimeError):
+        await relay(outbox, publisher, Stop()).run()
+    assert (publisher.sends, publisher.stopped, outbox.calls) == (1, True, ["release", "close"])
+
+
+async def test_a_relay_that_is_cut_short_leaves_no_producer_and_no_lease_behind() -> None:
+    outbox, publisher = Outbox(ahead=50), Publisher(stuck=True)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(relay(outbox, publisher, Stop()).run)
+        await publisher.reached.wait()
+        tasks.cancel_scope.cancel()
+    assert (publisher.stopped, outbox.calls) == (True, ["release", "close"])
