@@ -74,7 +74,7 @@ class Lane:
             except UnavailableError as error:
                 await self._trouble.wait(error)
             except FencedError as error:
-                slices = self._fenced(slices, error)
+                slices = await self._fenced(slices, error)
             except UnstorableError as error:
                 await self._bisect(slices, error)
                 return
@@ -91,12 +91,16 @@ class Lane:
             self._set.wake()
         self._telemetry.processed(claim, changes, began, time.time_ns())
 
-    def _fenced(self, slices: Sequence[Slice], error: FencedError) -> list[Slice]:
-        gone = {TopicPartition(*lost) for lost in error.lost if isinstance(lost, tuple)} or {s.place for s in slices}
+    async def _fenced(self, slices: Sequence[Slice], error: FencedError) -> list[Slice]:
+        """Let go of the partitions named. A fence on anything else (an entity) names none: then all go, and are adopted again after a pause."""
+        named = {lost for lost in error.lost if isinstance(lost, TopicPartition)}
+        gone = named or {s.place for s in slices}
         structlog.get_logger("stream").warning("fenced", places=[f"{p.topic}/{p.partition}" for p in sorted(gone)])
         for place in gone:
             if held := self._holdings.places.get(place):
                 held.lost()
+        if not named:
+            await self._trouble.wait(error)
         return [s for s in slices if s.place not in gone]
 
     async def _bisect(self, slices: Sequence[Slice], error: UnstorableError) -> None:
@@ -123,7 +127,7 @@ class Lane:
             except UnavailableError as away:
                 await self._trouble.wait(away)
             except FencedError as fenced:
-                self._fenced([cut], fenced)
+                await self._fenced([cut], fenced)
                 return
             except UnstorableError as again:
                 self._halt(cut, again)

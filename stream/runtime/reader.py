@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,13 +12,32 @@ import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError
-from stream.ports import Log, Store
+from stream.core.record import fingerprint
+from stream.ports import Log, Position, Store
 from stream.runtime.assignment import Holding
 from stream.runtime.waiting import Stop, Trouble
 
 WITHIN = timedelta(milliseconds=500)
 PATIENCE = 20
 """Failed fetches in a row after which the client itself is given up (about a minute)."""
+LOOK = 60.0
+"""Seconds between looks at where the log begins and ends. Seldom: each look queues behind the long poll of the connection all partitions share."""
+SUSPECT = 3
+"""Failed fetches in a row after which that look is taken at once: they may be asking for what is no longer there."""
+
+OVERRUN = "records were deleted before they were read"
+ANEW = "the topic was made anew or cut"
+CHOICES = {
+    OVERRUN: (
+        "stop the workers and set next_offset of the partition's row to the log's begin: what is between is given up",
+        "before that, send the missing events again from their source: those that were applied are known and passed over",
+    ),
+    ANEW: (
+        "if this is another cluster or topic than before: correct the settings and start again",
+        "if made anew on purpose: stop the workers, set the partition row's next_offset to the log's begin, last_offset and fingerprint to null",
+    ),
+}
+"""What an operator can do about a halted partition. Nothing of it is done without being asked."""
 
 
 class Adopter:
@@ -25,10 +46,9 @@ class Adopter:
     def __init__(self, store: Store, owner: str) -> None:
         self._store, self._owner, self._turn = store, owner, anyio.Lock()
 
-    async def adopt(self, held: Holding, begin: int) -> tuple[int, int]:
+    async def adopt(self, held: Holding, begin: int) -> Position:
         async with self._turn:
-            position = await self._store.adopt(held.place, owner=self._owner, generation=held.generation, begin=begin)
-        return position.epoch, position.next_offset
+            return await self._store.adopt(held.place, owner=self._owner, generation=held.generation, begin=begin)
 
     async def backlog(self) -> int:
         async with self._turn:
@@ -56,6 +76,7 @@ class Reader:
     def __init__(self, held: Holding, ports: ReaderPorts, *, stop: Stop, after: anyio.Event | None) -> None:
         self._held, self._ports, self._stop, self._after = held, ports, stop, after
         self._trouble = Trouble(f"reading {held.place.topic}/{held.place.partition}", stop)
+        self._looked = -math.inf
         self.done = anyio.Event()
 
     @property
@@ -73,28 +94,60 @@ class Reader:
                     await self._trouble.wait(error)
                     if self._trouble.failures > PATIENCE:
                         raise
+                    if self._trouble.failures == SUSPECT:
+                        self._looked = -math.inf
         finally:
             self.done.set()
 
     async def _open(self) -> None:
         """Adopt, compare the stored position with the log, seek; only then is anything fetched. A mismatch halts, it never resets."""
-        begin, end = await self._ports.log.bounds(self._held.place)
-        epoch, stored = await self._ports.adopter.adopt(self._held, begin)
-        if not begin <= stored <= end:
-            self._halt(begin, stored, end)
+        place, log = self._held.place, self._ports.log
+        begin, end = await log.bounds(place)
+        stored = await self._ports.adopter.adopt(self._held, begin)
+        if stored.next_offset > end:
+            # While we waited for its transaction, the owner before us may have moved past the end we had seen.
+            begin, end = await log.bounds(place)
+        self._looked = time.monotonic()
+        why = _outside(begin, stored.next_offset, end) or await self._replaced(stored, begin)
+        if why:
+            self._halt(why, stored.next_offset, begin, end)
             return
-        await self._ports.log.seek(self._held.place, stored)
+        await log.seek(place, stored.next_offset)
         if self._held.live:
-            self._held.open(epoch, stored)
+            self._held.open(stored.epoch, stored.next_offset)
         self._trouble.over()
 
-    def _halt(self, begin: int, stored: int, end: int) -> None:
-        self._held.halted = True
-        why = "records were deleted before they were read" if stored < begin else "the topic was made anew or cut"
+    async def _replaced(self, stored: Position, begin: int) -> str:
+        """Why the log is not the one we read, if another record stands where the last one applied was. Deleted or compacted proves nothing."""
+        last, log = stored.last_offset, self._ports.log
+        if last is None or last < begin:
+            return ""
+        await log.seek(self._held.place, last)
+        found = await log.fetch(self._held.place, limit=1, within=WITHIN)
+        if not found and await log.position(self._held.place) <= last:
+            raise UnavailableError(f"the log does not say which record is at {last}")
+        return ANEW if found and found[0].offset == last and fingerprint(found[0]) != stored.fingerprint else ""
+
+    async def _look(self) -> None:
+        """Where the log begins and ends, against where we read. What was read before stays ready: it may be nowhere else any more."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        self._looked = time.monotonic()
+        at = await self._ports.log.position(self._held.place)
+        begin, end = await self._ports.log.bounds(self._held.place)
+        if self._on and (why := _outside(begin, at, end)):
+            self._halt(why, at, begin, end)
+
+    def _halt(self, why: str, at: int, begin: int, end: int) -> None:
+        self._held.halted, self._held.drained_at = True, None
         where = f"{self._held.place.topic}/{self._held.place.partition}"
-        structlog.get_logger("stream").error("partition halted: " + why, place=where, stored=stored, begin=begin, end=end)
+        log = structlog.get_logger("stream")
+        log.error("partition halted: " + why, place=where, position=at, begin=begin, end=end, choices=CHOICES[why])
 
     async def _step(self) -> None:
+        await self._look()
+        if not self._on or self._held.halted:
+            return
         if self._held.full or self._ports.paused():
             await self._held.room.wait(0.5)
             return
@@ -111,3 +164,9 @@ class Reader:
             # An empty fetch is the log's own word that there is no more. Asking for its end beside that would queue, for every partition twice a
             # second, behind the long poll of the one connection that all of them share.
             self._held.drained_at = asked
+
+
+def _outside(begin: int, at: int, end: int) -> str:
+    if at < begin:
+        return OVERRUN
+    return ANEW if at > end else ""
