@@ -1,7 +1,7 @@
 """Values to rows and columns and back.
 
 The three hot tables are sent as arrays of rows (tuples of a composite type), the others as an array a column. asyncpg looks at every element of
-an array in Python; at every field of a row it does not: 21 columns of history cost three times what the rows cost.
+an array in Python; at every field of a row it does not: 21 columns of history cost more than the rows do.
 """
 
 from __future__ import annotations
