@@ -135,6 +135,7 @@ class Log(Protocol):
         """Records from the present position on, which moves past them; empty when none came in time. One reader a partition at a time.
 
         Never delivers anything before the first `seek` after an assignment, and nothing after `revoked`. On any error the position stays.
+        Raises `UnreadableBatchError` where the next batch cannot be read, and what stands before it was delivered.
         """
         ...
 

@@ -1,6 +1,10 @@
 """Errors, sorted by whose fault it is and what the one who catches them must do."""
 
+from __future__ import annotations
+
 import traceback
+
+from stream.core.record import TopicPartition
 
 
 class StreamError(Exception):
@@ -36,6 +40,17 @@ class FencedError(StreamError):
 
 class UnavailableError(StreamError):
     """The database or the broker is away, or a lock could not be had. Nothing was committed: try the same again, with backoff, for ever."""
+
+
+class UnreadableBatchError(StreamError):
+    """The log holds a batch nobody can read: offsets `start` up to before `end` of `place`. Reading again gives the same: halt, and ask a person.
+
+    `fault` says what is wrong with it: a checksum, a codec, its length, its size when unpacked.
+    """
+
+    def __init__(self, place: TopicPartition, start: int, end: int, fault: str = "") -> None:
+        super().__init__(f"the batch at {start} of {place.topic}/{place.partition}, up to {end}, cannot be read" + (f": {fault}" if fault else ""))
+        self.place, self.start, self.end, self.fault = place, start, end, fault
 
 
 class UnstorableError(StreamError):
