@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from zlib import crc32
 
-from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UncertainError
+from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UncertainError, UnreadableBatchError
 from stream.core.record import Header, Record, TopicPartition
 from stream.ports import Assignment, Outgoing, Refusal
 
@@ -31,6 +31,7 @@ class MemoryBroker:
     def __init__(self, topics: Mapping[str, int] | None = None, *, largest: int = 1_000_000) -> None:
         self._logs: dict[TopicPartition, list[Record | None]] = {}
         self._begins: dict[TopicPartition, int] = {}
+        self._broken: dict[TopicPartition, list[range]] = {}
         self._groups: dict[str, _Group] = {}
         self._woken = asyncio.Event()
         self._away = False
@@ -56,6 +57,15 @@ class MemoryBroker:
         self.wake()
         return offset
 
+    def append_broken(self, place: TopicPartition, records: int = 1) -> range:
+        """A batch that nobody can read; returns its offsets."""
+        log = self._logs[place]
+        batch = range(len(log), len(log) + records)
+        log += [None] * records
+        self._broken.setdefault(place, []).append(batch)
+        self.wake()
+        return batch
+
     def trim(self, place: TopicPartition, begin: int) -> None:
         """Retention took everything before `begin`."""
         self._begins[place] = begin
@@ -65,6 +75,10 @@ class MemoryBroker:
         begin, end = self.bounds(place)
         if not begin <= offset <= end:
             raise UnavailableError(f"offset {offset} of {place.topic}/{place.partition} is out of range")
+        broken = next((batch for batch in self._broken.get(place, ()) if batch.stop > offset), None)
+        if broken and offset >= broken.start:
+            raise UnreadableBatchError(place, broken.start, broken.stop)
+        end = broken.start if broken else end
         found: list[Record] = []
         while offset < end and len(found) < limit:
             record = self._logs[place][offset]

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from stream.core.errors import ConfigurationError, FencedError, UnavailableError
+from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UnreadableBatchError
 from stream.core.record import Record, TopicPartition
 from stream.ports import Log
 from tests.conformance.broker import FOREIGN, MemoryWorld, World, kafka_world, member
@@ -223,3 +223,21 @@ async def test_a_started_log_is_healthy_and_mirrors_without_waiting(world: World
         await read(log, place, 1)
         await log.mirror({place: 1, TopicPartition("not-mine", 0): 5})
         assert log.healthy()
+
+
+async def test_a_batch_nobody_can_read_is_named_after_what_comes_before_it_and_stays_until_it_is_passed() -> None:
+    world = MemoryWorld()
+    place = await filled(world, 2)
+    bad = world.broker.append_broken(place, records=3)
+    await world.append(place, b"after")
+    async with member(world, [place.topic], uuid4().hex) as (log, watch):
+        await watch.until(lambda: place in watch.owned)
+        await log.seek(place, 0)
+        assert [r.value for r in await read(log, place, 2)] == [b"0", b"1"]
+        for _ in range(2):
+            with pytest.raises(UnreadableBatchError) as caught:
+                await log.fetch(place, limit=10, within=SOON)
+            assert (caught.value.place, caught.value.start, caught.value.end) == (place, bad.start, bad.stop)
+            assert await log.position(place) == bad.start
+        await log.seek(place, bad.stop)
+        assert [r.value for r in await read(log, place, 1)] == [b"after"]
