@@ -1,0 +1,99 @@
+"""One event tried on its entity, and what became of it booked; then those that waited in the entity's line for it.
+
+What the author wrote may raise. Then nothing of that step is kept and the event parks with the error.
+"""
+
+from __future__ import annotations
+
+from stream.core.advance import IGNORED, Halt, Step, advance
+from stream.core.changes import DeadLetter, Message
+from stream.core.entity import Envelope, Waiting
+from stream.core.errors import MalformedError, described
+from stream.core.ledger import Ledger, Page, is_own, later
+from stream.core.outcome import Outcome, Reason
+from stream.core.text import unsafe_text
+
+BEHIND = Halt(Outcome.PARKED, Reason.BEHIND)
+
+
+def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> tuple[Step | Halt, list[Message]]:
+    """Everything the author wrote, and everything it produced, is tried here."""
+    try:
+        result = advance(page.machine, page.entity, envelope, later(page.entity, envelope.time))
+        if isinstance(result, Halt):
+            return result, []
+        return result, ledger.composed(page, envelope, [*result.said, *ledger.withdrawn(page, envelope, result)], start)
+    except Exception as error:  # the author's code: it fails as a value, and this entity waits
+        return failed(described(error)), []
+
+
+def book_halt(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting | None = None) -> Outcome:
+    """Book an event that moved nothing. `waiting` is its place in the line when it comes from there, taken out already."""
+    if is_own(envelope.event) and halt.outcome is not Outcome.PARKED:
+        halt = IGNORED
+    ledger.halted(page, envelope, halt, door=ledger.door)
+    if halt.outcome in {Outcome.DEFERRED, Outcome.PARKED}:
+        if waiting is None:
+            ledger.wait(page, envelope, halt)
+        else:
+            _put_back(ledger, page, envelope, halt, waiting)
+    return halt.outcome
+
+
+def _put_back(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting) -> None:
+    waiting.outcome, waiting.reason, waiting.error = halt.outcome, Reason(halt.reason), halt.error
+    waiting.attempts += halt.reason == Reason.HANDLER_FAILED
+    waiting.until = ledger.until(page, envelope, halt)
+    page.changed.add(waiting.id)
+    page.entity.line.append(waiting)
+    page.entity.line.sort(key=lambda w: (w.id == 0, w.id))
+    ledger.lined(page)
+
+
+def drain(ledger: Ledger, page: Page) -> None:
+    """Try deferred events from the head, in order, until one does not fit or fails."""
+    line = page.entity.line
+    while line and not page.entity.parked:
+        waiting = line[0]
+        envelope = revived(ledger, page, waiting)
+        if envelope is None:
+            continue
+        result, messages = attempt(ledger, page, envelope)
+        if isinstance(result, Halt) and result.outcome is Outcome.DEFERRED:
+            return
+        del line[0]
+        ledger.lined(page)
+        ledger.count("drained")
+        if isinstance(result, Halt):
+            if result.outcome is Outcome.PARKED:
+                waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, result.error, None
+                waiting.attempts += 1
+                page.changed.add(waiting.id)
+                line.insert(0, waiting)
+                ledger.halted(page, envelope, result, door=ledger.door)
+            else:
+                book_halt(ledger, page, envelope, result)
+        else:
+            ledger.moved(page, envelope, result, messages, door=ledger.door)
+
+
+def revived(ledger: Ledger, page: Page, waiting: Waiting) -> Envelope | None:
+    """A waiting event, decoded again; one whose class no longer reads it leaves the line as a letter."""
+    try:
+        return ledger.revive(waiting.record)
+    except MalformedError as error:
+        page.entity.line.remove(waiting)
+        ledger.lined(page)
+        w = waiting
+        letter = DeadLetter(w.record, Reason(error.reason), error.detail, w.event_id, w.event_type, w.correlation_id, "", w.ref, admitted=True)
+        ledger.changes.dead.append(letter)
+        ledger.count("drained")
+        return None
+
+
+def failed(error: str) -> Halt:
+    return Halt(Outcome.PARKED, Reason.HANDLER_FAILED, safe(error))
+
+
+def safe(text: str) -> str:
+    return (ascii(text) if unsafe_text(text) else text)[:2000]
