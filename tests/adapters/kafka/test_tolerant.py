@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
@@ -30,6 +32,18 @@ def test_a_batch_that_unpacks_beyond_the_limit_is_refused_by_either_reader(codec
         iter(Batch(bomb))
     with pytest.raises(CorruptRecordException, match="beyond the limit"):
         decode(bomb)
+
+
+@pytest.mark.parametrize("codec", [GZIP, SNAPPY, LZ4, ZSTD])
+def test_unpacking_a_small_batch_takes_no_memory_of_the_size_of_the_limit(codec: int) -> None:
+    data = batch(codec, b"small")
+    list(Batch(data))
+    tracemalloc.start()
+    try:
+        list(Batch(data))
+        assert tracemalloc.get_traced_memory()[1] < LARGEST_BATCH / 100
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("codec", [0, GZIP, SNAPPY, LZ4, ZSTD])
