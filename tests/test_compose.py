@@ -54,7 +54,7 @@ def test_the_broker_sends_outside_clients_to_the_published_port(compose: dict[st
 def test_the_app_is_told_of_every_part_by_the_variables_of_the_local_stack(compose: dict[str, Any]) -> None:
     given = compose["services"]["app"]["environment"]
     addresses = Addresses.of(given)
-    assert set(addresses.variables()) == set(given) - {"STREAM_APP"}
+    assert set(addresses.variables()) == set(given) - {"STREAM_APP", "STREAM_ALLOW_INSECURE"}
     hosts = [re.search(r"(?:@|//|^)([a-z]+):\d+", value) for value in addresses.variables().values()]
     assert {found[1] for found in hosts if found} == {"kafka", "postgres", "jaeger"}
 

@@ -32,6 +32,7 @@ from stream.ops.render import Output, fields, show, table
 from stream.ops.site import Site, actor, read_site
 from stream.ports import Outgoing
 from stream.runtime.logs import configure
+from stream.runtime.settings import shown
 
 topics = group("Make Kafka's topics as the App declares them.\n\nExample: stream topics apply")
 config = group("What is configured, and from where.\n\nExample: stream config show")
@@ -50,8 +51,8 @@ def migrate(
         return
     site = read_site()
     applied = [m.name for m in awaited(migrations.apply(site.postgres))]
-    told = Text(f"applied {', '.join(applied)}" if applied else f"schema {site.settings.schema!r} is up to date")
-    show(output, {"schema": site.settings.schema, "applied": applied}, told)
+    told = Text(f"applied {', '.join(applied)}" if applied else f"schema {site.postgres.schema!r} is up to date")
+    show(output, {"schema": site.postgres.schema, "applied": applied}, told)
 
 
 @topics.command("apply")
@@ -181,8 +182,8 @@ def show_config(app: AppOption = None, output: OutputOption = Output.TABLE) -> N
 
     Example: stream config show --output json
     """
-    shown = read_site({"app": app}).settings.show()
-    show(output, shown, fields("settings", shown.items()))
+    found = shown(read_site({"app": app}).configured)
+    show(output, found, fields("settings", found.items()))
 
 
 def health(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:

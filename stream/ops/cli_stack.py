@@ -126,9 +126,9 @@ def clock(
     """
     moved, site = parse_move(by), read_site()
     stack = running(home)
-    if not anyway and (stack is None or stack.addresses.database_url != site.settings.database_url):
+    if not anyway and (stack is None or stack.addresses.database_url != site.postgres.dsn):
         raise ConfigurationError(
             f"the database is not that of a local stack on {home}: moving its clock fires timers for real; say --anyway if meant"
         )
-    now = awaited(move(site.settings.database_url, moved, site.settings.schema))
+    now = awaited(move(site.postgres.dsn, moved, site.postgres.schema))
     show(output, {"now": now, "moved": moved}, fields("clock", [("now", now), ("moved", moved)]))

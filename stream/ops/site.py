@@ -8,10 +8,9 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres.connection import PostgresSettings
@@ -22,10 +21,19 @@ from stream.runtime.settings import Settings, read_settings
 
 
 @dataclass(frozen=True)
+class Configured:
+    """Everything that can be set, by the part that is told."""
+
+    runtime: Settings
+    kafka: KafkaSettings
+    postgres: PostgresSettings
+
+
+@dataclass(frozen=True)
 class Site:
     """One command's surroundings. `environ` is the process's, completed by a running local stack's trace address."""
 
-    settings: Settings
+    configured: Configured
     environ: Mapping[str, str]
 
     @cached_property
@@ -38,24 +46,16 @@ class Site:
         return self.settings.group or self.app.name
 
     @property
+    def settings(self) -> Settings:
+        return self.configured.runtime
+
+    @property
     def postgres(self) -> PostgresSettings:
-        s = self.settings
-        return PostgresSettings(dsn=s.database_url, schema=s.schema, password=s.database_password or None)
+        return self.configured.postgres
 
     @property
     def kafka(self) -> KafkaSettings:
-        s: Any = self.settings
-        return KafkaSettings(
-            bootstrap=s.kafka,
-            security=s.kafka_security,
-            ca_file=s.kafka_ca_file or None,
-            mechanism=s.kafka_mechanism,
-            username=s.kafka_username or None,
-            password=s.kafka_password or None,
-            session=s.session_timeout,
-            heartbeat=s.heartbeat,
-            largest_record=s.payload_limit,
-        )
+        return replace(self.configured.kafka, largest_record=self.settings.payload_limit)
 
 
 def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, str] = os.environ) -> Site:
@@ -65,7 +65,7 @@ def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, s
     defaults = {name: value for name, value in (("kafka", addresses.kafka), ("database_url", addresses.database_url)) if value}
     # The tests of this library are pointed at running parts by variables that look like slips of the pen.
     ours = {name: value for name, value in environ.items() if not name.startswith("STREAM_TEST_")}
-    return Site(read_settings(ours, defaults=defaults, given=given), {**addresses.variables(), **environ})
+    return Site(read_settings(Configured, ours, defaults=defaults, given=given), {**addresses.variables(), **environ})
 
 
 def load_app(named: str) -> App:

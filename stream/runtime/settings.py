@@ -1,193 +1,24 @@
-"""Settings: one frozen value, read from a file, the environment and the command line; everything wrong with it is said at once."""
+"""Settings: frozen values, read from a file, the environment and the command line; everything wrong with them is said at once."""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeAlias, TypeVar, cast, get_type_hints
 
 from stream.core.errors import ConfigurationError
+from stream.core.setting import Consistent, Setting, one_of, seconds, setting, setting_of, text, whole
 
 PREFIX = "STREAM_"
 ROLES = ("worker", "relay", "ticker")
 _MASK = "***"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """`group` and `schema` belong together: one group's positions live in one schema. An empty `group` is the App's name.
-
-    Seconds and bytes. `outbox_high` and `outbox_low` are unsent rows at which intake pauses and goes on. `app` is `module:name`.
-    """
-
-    app: str = "handlers:app"
-    kafka: str = "localhost:9092"
-    database_url: str = field(default="postgresql://localhost/stream", metadata={"secret": True})
-    schema: str = "stream"
-    group: str = ""
-    roles: tuple[str, ...] = ROLES
-    lanes: int = 2
-    batch: int = 500
-    batch_bytes: int = 4 * 1024 * 1024
-    payload_limit: int = 1_000_000
-    session_timeout: float = 45.0
-    heartbeat: float = 3.0
-    drain: float = 10.0
-    outbox_high: int = 100_000
-    outbox_low: int = 50_000
-    relay_batch: int = 1000
-    relay_lease: float = 15.0
-    log_format: str = "auto"
-    log_level: str = "info"
-    kafka_security: str = "PLAINTEXT"
-    kafka_ca_file: str = ""
-    kafka_mechanism: str = "SCRAM-SHA-512"
-    kafka_username: str = ""
-    kafka_password: str = field(default="", metadata={"secret": True})
-    database_password: str = field(default="", metadata={"secret": True})
-
-    def show(self) -> dict[str, object]:
-        """Every setting by name, passwords masked: for people and logs."""
-        return {f.name: _masked(f, getattr(self, f.name)) for f in dataclasses.fields(self)}
-
-
-_FIELDS = {f.name: f for f in dataclasses.fields(Settings)}
-
-
-def read_settings(
-    environ: Mapping[str, str],
-    *,
-    file: Path | None = Path("stream.toml"),
-    defaults: Mapping[str, str] | None = None,
-    given: Mapping[str, object] | None = None,
-) -> Settings:
-    """What is said, later ones winning: `defaults` (a local stack), the file, `STREAM_*` of the environment, `given` (the command line).
-
-    A secret may instead be a file named by `STREAM_<SETTING>_FILE`. Raises one `ConfigurationError` with every fault, a line each.
-    """
-    faults: list[str] = []
-    said: dict[str, tuple[str, object]] = {}
-    said |= {name: (f"local stack, {name}", value) for name, value in (defaults or {}).items()}
-    said |= _from_file(file, faults)
-    said |= _from_environment(environ, faults)
-    said |= {name: (f"--{name.replace('_', '-')}", value) for name, value in (given or {}).items() if value is not None}
-    values: dict[str, Any] = {}
-    for name, (where, value) in said.items():
-        try:
-            values[name] = _READ[_FIELDS[name].name](value)
-        except (TypeError, ValueError, KeyError) as error:
-            faults.append(f"{where}: {_said(name, value)} {error}" if name in _FIELDS else _unknown(where, name))
-    settings = Settings(**values)
-    faults.extend(_contradictions(settings))
-    if faults:
-        raise ConfigurationError("\n".join(faults))
-    return settings
-
-
-def _from_file(file: Path | None, faults: list[str]) -> dict[str, tuple[str, object]]:
-    if file is None or not file.exists():
-        return {}
-    try:
-        table = tomllib.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        faults.append(f"{file}: cannot be read: {error}")
-        return {}
-    return {name: (f"{file.name}, {name}", value) for name, value in table.items()}
-
-
-def _from_environment(environ: Mapping[str, str], faults: list[str]) -> dict[str, tuple[str, object]]:
-    said: dict[str, tuple[str, object]] = {}
-    for variable, value in environ.items():
-        name = variable.removeprefix(PREFIX).lower()
-        if not variable.startswith(PREFIX) or not value:
-            continue
-        if name in _FIELDS:
-            said[name] = (variable, value)
-        elif name.endswith("_file") and _secret(_FIELDS.get(name[:-5])):
-            said.update(_secret_file(variable, name[:-5], value, environ, faults))
-        elif _resembling(name):
-            # Other programs of ours use the prefix too: only what looks like a slip of the pen is one.
-            faults.append(_unknown(variable, name))
-    return said
-
-
-def _secret_file(variable: str, name: str, path: str, environ: Mapping[str, str], faults: list[str]) -> Iterator[tuple[str, tuple[str, object]]]:
-    if environ.get(PREFIX + name.upper()):
-        faults.append(f"{variable}: {PREFIX}{name.upper()} is set as well; keep one of them")
-        return
-    try:
-        yield name, (variable, Path(path).read_text().rstrip("\r\n"))
-    except (OSError, ValueError) as error:
-        faults.append(f"{variable}: {error}")
-
-
-def _unknown(where: str, name: str) -> str:
-    near = _resembling(name)
-    return f"{where}: there is no setting {name!r}" + (f"; did you mean {near!r}?" if near else "")
-
-
-def _resembling(name: str) -> str:
-    return next(iter(difflib.get_close_matches(name, _FIELDS, 1, 0.8)), "")
-
-
-def _secret(found: dataclasses.Field[Any] | None) -> bool:
-    return bool(found and found.metadata.get("secret"))
-
-
-def _said(name: str, value: object) -> str:
-    return _MASK if _secret(_FIELDS[name]) else repr(value)
-
-
-def _masked(of: dataclasses.Field[Any], value: object) -> object:
-    if not _secret(of) or not value:
-        return value
-    scheme, at, place = str(value).rpartition("@")
-    return f"{scheme.partition('://')[0]}://{_MASK}@{place.partition('?')[0]}" if at and "://" in scheme else _MASK
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError("is not one line of text")
-    return value
-
-
-def _of(*allowed: str) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if value not in allowed:
-            raise ValueError(f"is none of {', '.join(allowed)}")
-        return str(value)
-
-    return read
-
-
-def _whole(least: int, most: int) -> Callable[[object], int]:
-    def read(value: object) -> int:
-        try:
-            number = int(value) if isinstance(value, (str, int)) and not isinstance(value, bool) else None
-        except ValueError:
-            number = None
-        if number is None or not least <= number <= most:
-            raise ValueError(f"is no whole number from {least} to {most}")
-        return number
-
-    return read
-
-
-def _seconds(least: float, most: float) -> Callable[[object], float]:
-    def read(value: object) -> float:
-        try:
-            number = float(value) if isinstance(value, (str, int, float)) and not isinstance(value, bool) else None
-        except ValueError:
-            number = None
-        if number is None or not least <= number <= most:
-            raise ValueError(f"is no number of seconds from {least:g} to {most:g}")
-        return number
-
-    return read
+T = TypeVar("T")
+Said: TypeAlias = dict[str, tuple[str, object]]
+"""By setting: where it was said, and what."""
 
 
 def _roles(value: object) -> tuple[str, ...]:
@@ -197,36 +28,157 @@ def _roles(value: object) -> tuple[str, ...]:
     return tuple(role for role in ROLES if role in named)
 
 
-_READ: Mapping[str, Callable[[object], object]] = {
-    **dict.fromkeys(_FIELDS, _text),
-    "roles": _roles,
-    "lanes": _whole(1, 64),
-    "batch": _whole(1, 10_000),
-    "batch_bytes": _whole(1, 1 << 30),
-    "payload_limit": _whole(1, 100 << 20),
-    "session_timeout": _seconds(6, 1800),
-    "heartbeat": _seconds(0.1, 600),
-    "drain": _seconds(0, 600),
-    "outbox_high": _whole(1, 1 << 40),
-    "outbox_low": _whole(0, 1 << 40),
-    "relay_batch": _whole(1, 100_000),
-    "relay_lease": _seconds(1, 600),
-    "log_format": _of("auto", "json", "text"),
-    "log_level": _of("debug", "info", "warning", "error"),
-    "kafka_security": _of("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"),
-    "kafka_mechanism": _of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"),
-}
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What the runtime is told; where broker and database are, their adapters are told. An empty `group` is the App's name.
+
+    Seconds and bytes. `outbox_high` and `outbox_low` are unsent rows at which intake pauses and goes on. `app` is `module:name`.
+    """
+
+    app: str = setting("handlers:app", text)
+    group: str = setting("", text)
+    roles: tuple[str, ...] = setting(ROLES, _roles)
+    lanes: int = setting(2, whole(1, 64))
+    batch: int = setting(500, whole(1, 10_000))
+    batch_bytes: int = setting(4 * 1024 * 1024, whole(1, 1 << 30))
+    payload_limit: int = setting(1_000_000, whole(1, 100 << 20))
+    drain: float = setting(10.0, seconds(0, 600))
+    outbox_high: int = setting(100_000, whole(1, 1 << 40))
+    outbox_low: int = setting(50_000, whole(0, 1 << 40))
+    relay_batch: int = setting(1000, whole(1, 100_000))
+    relay_lease: float = setting(15.0, seconds(1, 600))
+    log_format: str = setting("auto", one_of("auto", "json", "text"))
+    log_level: str = setting("info", one_of("debug", "info", "warning", "error"))
+
+    def faults(self) -> Iterator[str]:
+        if self.outbox_low >= self.outbox_high:
+            yield f"outbox_low={self.outbox_low}: it must be below outbox_high={self.outbox_high}, or intake would never go on"
+        if ":" not in self.app:
+            yield f"app={self.app!r}: say module:name, such as handlers:app"
 
 
-def _contradictions(settings: Settings) -> Iterator[str]:
-    if settings.outbox_low >= settings.outbox_high:
-        yield f"outbox_low={settings.outbox_low}: it must be below outbox_high={settings.outbox_high}, or intake would never go on"
-    if settings.heartbeat * 3 > settings.session_timeout:
-        yield f"heartbeat={settings.heartbeat:g}: it may be a third of session_timeout={settings.session_timeout:g} at most"
-    if ":" not in settings.app:
-        yield f"app={settings.app!r}: say module:name, such as handlers:app"
-    if settings.kafka_security.startswith("SASL") and not (settings.kafka_username and settings.kafka_password):
-        yield "kafka_security says SASL: it needs kafka_username and kafka_password"
-    for name in ("kafka", "database_url", "schema"):
-        if not getattr(settings, name):
-            yield f"{name}: it must not be empty"
+def read_settings(
+    kind: type[T],
+    environ: Mapping[str, str],
+    *,
+    file: Path | None = Path("stream.toml"),
+    defaults: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+) -> T:
+    """What is said, later ones winning: `defaults` (a local stack), the file, `STREAM_*` of the environment, `given` (the command line).
+
+    `kind` is a dataclass of settings, or of parts that are such dataclasses. A secret may instead be a file named by `STREAM_<SETTING>_FILE`.
+    Raises one `ConfigurationError` with every fault, a line each.
+    """
+    reading = _Reading(kind)
+    said: Said = {name: (f"local stack, {name}", value) for name, value in (defaults or {}).items()}
+    said |= reading.of_file(file)
+    said |= reading.of_environment(environ)
+    said |= {name: (f"--{name.replace('_', '-')}", value) for name, value in (given or {}).items() if value is not None}
+    made = _made(kind, reading.values(said), reading.faults)
+    if reading.faults:
+        raise ConfigurationError("\n".join(reading.faults))
+    return made
+
+
+def shown(settings: object) -> dict[str, object]:
+    """Every setting by name, passwords masked: for people and logs."""
+    found: dict[str, object] = {}
+    for field in dataclasses.fields(cast("Any", settings)):
+        value = getattr(settings, field.name)
+        if how := setting_of(field):
+            found[how.name] = _masked(value) if how.secret and value else value
+        elif dataclasses.is_dataclass(value):
+            found |= shown(value)
+    return found
+
+
+def _masked(value: object) -> str:
+    scheme, at, place = str(value).rpartition("@")
+    return f"{scheme.partition('://')[0]}://{_MASK}@{place.partition('?')[0]}" if at and "://" in scheme else _MASK
+
+
+def _made(kind: type[T], values: Mapping[str, object], faults: list[str]) -> T:
+    hints, chosen = get_type_hints(kind), dict[str, Any]()
+    for field in dataclasses.fields(cast("Any", kind)):
+        if how := setting_of(field):
+            chosen |= {field.name: values[how.name]} if how.name in values else {}
+        elif dataclasses.is_dataclass(hints[field.name]):
+            chosen[field.name] = _made(hints[field.name], values, faults)
+    made = kind(**chosen)
+    if isinstance(made, Consistent):
+        faults.extend(made.faults())
+    return made
+
+
+def _known(kind: type[Any]) -> Iterator[tuple[str, Setting]]:
+    hints = get_type_hints(kind)
+    for field in dataclasses.fields(kind):
+        if how := setting_of(field):
+            yield how.name, how
+        elif dataclasses.is_dataclass(hints[field.name]):
+            yield from _known(hints[field.name])
+
+
+class _Reading:
+    """The settings that are known, and the faults found while reading them."""
+
+    def __init__(self, kind: type[Any]) -> None:
+        self._known = dict(_known(kind))
+        self.faults: list[str] = []
+
+    def values(self, said: Said) -> dict[str, object]:
+        values: dict[str, object] = {}
+        for name, (where, value) in said.items():
+            how = self._known.get(name)
+            if how is None:
+                self.faults.append(self._unknown(where, name))
+                continue
+            try:
+                values[name] = how.read(value)
+            except (TypeError, ValueError) as error:
+                self.faults.append(f"{where}: {_MASK if how.secret else repr(value)} {error}")
+        return values
+
+    def of_file(self, file: Path | None) -> Said:
+        if file is None or not file.exists():
+            return {}
+        try:
+            table = tomllib.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            self.faults.append(f"{file}: cannot be read: {error}")
+            return {}
+        return {name: (f"{file.name}, {name}", value) for name, value in table.items()}
+
+    def of_environment(self, environ: Mapping[str, str]) -> Said:
+        said: Said = {}
+        for variable, value in environ.items():
+            name = variable.removeprefix(PREFIX).lower()
+            if not variable.startswith(PREFIX) or not value:
+                continue
+            secret = self._known.get(name.removesuffix("_file"))
+            if name in self._known:
+                said[name] = (variable, value)
+            elif secret and secret.secret:
+                said |= self._of_secret_file(variable, name.removesuffix("_file"), value, environ)
+            elif self._resembling(name):
+                # Other programs of ours use the prefix too: only what looks like a slip of the pen is one.
+                self.faults.append(self._unknown(variable, name))
+        return said
+
+    def _of_secret_file(self, variable: str, name: str, path: str, environ: Mapping[str, str]) -> Said:
+        if environ.get(PREFIX + name.upper()):
+            self.faults.append(f"{variable}: {PREFIX}{name.upper()} is set as well; keep one of them")
+            return {}
+        try:
+            return {name: (variable, Path(path).read_text().rstrip("\r\n"))}
+        except (OSError, ValueError) as error:
+            self.faults.append(f"{variable}: {error}")
+            return {}
+
+    def _unknown(self, where: str, name: str) -> str:
+        near = self._resembling(name)
+        return f"{where}: there is no setting {name!r}" + (f"; did you mean {near!r}?" if near else "")
+
+    def _resembling(self, name: str) -> str:
+        return next(iter(difflib.get_close_matches(name, self._known, 1, 0.8)), "")

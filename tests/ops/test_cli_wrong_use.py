@@ -64,7 +64,7 @@ def test_health_names_everything_that_is_away(stream: Stream) -> None:
 
 
 def test_secrets_are_masked_when_settings_are_shown(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://me:hush@db/stream")
+    monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://me:hush@db/stream?sslmode=require")
     for output in ("table", "json"):
         found = stream("config", "show", "-o", output)
         assert found.exit_code == 0
@@ -100,13 +100,13 @@ def test_no_local_stack_is_a_no(stream: Stream) -> None:
 
 
 def test_a_running_local_stack_gives_way_to_what_is_configured(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack = Running(pid=1, children={}, addresses=Addresses(kafka="local:1"))
+    stack = Running(pid=1, children={}, addresses=Addresses(kafka="localhost:1234"))
 
     def found(home: Path) -> Running:
         return stack
 
     monkeypatch.setattr("stream.ops.site.running", found)
-    monkeypatch.setenv("STREAM_KAFKA", "far:9092")
+    monkeypatch.setenv("STREAM_KAFKA", "localhost:9876")
     shown = stream("config", "show").stdout
-    assert "far:9092" in shown
-    assert "local:1" not in shown
+    assert "localhost:9876" in shown
+    assert "localhost:1234" not in shown

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
-from typing import Literal, TypedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, TypedDict, get_args
+
+from aiokafka.conn import collect_hosts
+
+from stream.adapters.loopback import is_loopback
+from stream.core.errors import ConfigurationError
+from stream.core.setting import one_of, seconds, setting, text, word, yes_or_no
 
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Compression = Literal["zstd", "snappy", "lz4"]
+_CURE = "say SSL or SASL_SSL, or allow_insecure=true where nobody else can listen in"
 
 
 class Connection(TypedDict):
@@ -33,15 +41,19 @@ class KafkaSettings:
     a waited-for partition may go without a word from its broker before the client is thrown away; `answer` how long one fetch waits for that word.
     """
 
-    bootstrap: str
+    bootstrap: str = setting("localhost:9092", word, name="kafka")
+    security: Security = setting("PLAINTEXT", one_of(*get_args(Security)), name="kafka_security")
+    ca_file: str = setting("", text, name="kafka_ca_file")
+    cert_file: str = setting("", text, name="kafka_cert_file")
+    key_file: str = setting("", text, name="kafka_key_file")
+    key_password: str = setting("", text, name="kafka_key_password", secret=True)
+    mechanism: Mechanism = setting("SCRAM-SHA-512", one_of(*get_args(Mechanism)), name="kafka_mechanism")
+    username: str = setting("", text, name="kafka_username")
+    password: str = setting("", text, name="kafka_password", secret=True)
+    allow_insecure: bool = setting(False, yes_or_no)
+    session: float = setting(45.0, seconds(6, 1800), name="session_timeout")
+    heartbeat: float = setting(3.0, seconds(0.1, 600))
     client_id: str = "opstream"
-    security: Security = "PLAINTEXT"
-    ca_file: str | None = None
-    mechanism: Mechanism = "SCRAM-SHA-512"
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    session: float = 45.0
-    heartbeat: float = 3.0
     rebalance: float = 30.0
     request: float = 40.0
     start: float = 20.0
@@ -52,17 +64,70 @@ class KafkaSettings:
     compression: Compression = "zstd"
     largest_record: int = 1_000_000
 
+    @property
+    def over_tls(self) -> bool:
+        return self.security in ("SSL", "SASL_SSL")
+
+    @property
+    def signs_in(self) -> bool:
+        return self.security in ("SASL_PLAINTEXT", "SASL_SSL")
+
+    def servers(self) -> list[tuple[str, int]]:
+        """Name and port of each bootstrap server, as the client reads them."""
+        return [(host, port) for host, port, _ in collect_hosts(self.bootstrap, randomize=False)]
+
+    def faults(self) -> Iterator[str]:
+        """What contradicts itself, or would carry records or a password in plain text beyond this machine."""
+        if self.heartbeat * 3 > self.session:
+            yield f"heartbeat={self.heartbeat:g}: it may be a third of session_timeout={self.session:g} at most"
+        if self.signs_in and not (self.username and self.password):
+            yield f"kafka_security={self.security}: it needs kafka_username and kafka_password"
+        if (self.cert_file or self.key_file or self.ca_file) and not self.over_tls:
+            yield f"kafka_security={self.security}: certificates are for SSL and SASL_SSL; say one of these, or leave kafka_*_file out"
+        if self.key_file and not self.cert_file:
+            yield "kafka_key_file: it belongs to a certificate; say kafka_cert_file too"
+        try:
+            far = [host for host, _ in self.servers() if not is_loopback(host)]
+        except ValueError:
+            yield f"kafka={self.bootstrap!r}: say host:port, several with commas between"
+            return
+        if far and not self.over_tls and not self.allow_insecure:
+            yield f"kafka: {far[0]} is not this machine and kafka_security={self.security} is plain text: {_CURE}"
+
     def connection(self) -> Connection:
-        """Certificates and host names are always checked where TLS is used."""
-        secure = self.security in ("SSL", "SASL_SSL")
+        """Certificates and host names are always checked where TLS is used. Raises `ConfigurationError`, also for what `faults` says."""
+        if faults := list(self.faults()):
+            raise ConfigurationError("; ".join(faults))
         return Connection(
             bootstrap_servers=self.bootstrap,
             client_id=self.client_id,
             request_timeout_ms=int(self.request * 1000),
             metadata_max_age_ms=60_000,
             security_protocol=self.security,
-            ssl_context=ssl.create_default_context(cafile=self.ca_file) if secure else None,
+            ssl_context=self._tls() if self.over_tls else None,
             sasl_mechanism=self.mechanism,
-            sasl_plain_username=self.username,
-            sasl_plain_password=self.password,
+            sasl_plain_username=self.username or None,
+            sasl_plain_password=self.password or None,
         )
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file or None)
+        except OSError as error:
+            raise ConfigurationError(f"kafka_ca_file={self.ca_file}: no certificates to be read there ({_reason(error)})") from None
+        if self.cert_file:
+            self._show_certificate(context)
+        return context
+
+    def _show_certificate(self, context: ssl.SSLContext) -> None:
+        files = f"kafka_cert_file={self.cert_file}" + (f", kafka_key_file={self.key_file}" if self.key_file else "")
+        try:
+            # Never None: OpenSSL would then ask for the password on the terminal.
+            context.load_cert_chain(self.cert_file, self.key_file or None, password=self.key_password)
+        except OSError as error:
+            cure = "is kafka_key_password right, and do both belong together?" if isinstance(error, ssl.SSLError) else _reason(error)
+            raise ConfigurationError(f"{files}: no certificate with its key to be read there: {cure}") from None
+
+
+def _reason(error: OSError) -> str:
+    return error.reason or "not PEM" if isinstance(error, ssl.SSLError) else error.strerror or type(error).__name__

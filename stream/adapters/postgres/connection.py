@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
 import asyncpg
 
+from stream.adapters.postgres.address import missing_files, read_address
 from stream.adapters.postgres.failures import DRIVER_ERRORS, classify
 from stream.adapters.postgres.statements import statements
-from stream.core.errors import StreamError, UnavailableError
+from stream.core.errors import ConfigurationError, StreamError, UnavailableError
+from stream.core.setting import setting, text, word, yes_or_no
 
 _FILES = ("queries.sql", "publishing.sql", "setup.sql")
 QUERIES: Mapping[str, str] = {k: v for file in _FILES for k, v in statements("stream.adapters.postgres", file).items()}
@@ -30,14 +32,36 @@ class PostgresSettings:
     `dsn` may name several hosts; the one that takes writes is used. `schema` belongs to one App and consumer group.
     """
 
-    dsn: str = field(repr=False)
-    schema: str = "stream"
+    dsn: str = setting("postgresql://localhost/stream", word, name="database_url", secret=True)
+    password: str = setting("", text, name="database_password", secret=True)
+    schema: str = setting("stream", word)
+    allow_insecure: bool = setting(False, yes_or_no)
     application: str = "stream"
-    password: str | None = field(default=None, repr=False)
     connect: float = 5.0
     statement: float = 5.0
     lock: float = 2.0
     idle: float = 10.0
+
+    def faults(self) -> Iterator[str]:
+        """What is wrong with the URL, or would let what is stored travel in plain text beyond this machine."""
+        yield from _faults("database_url", self.dsn, self.allow_insecure)
+
+    def check(self) -> None:
+        """Raises `ConfigurationError` for what `faults` says: whoever made these by hand is told too, before anything is sent."""
+        if faults := list(self.faults()):
+            raise ConfigurationError("; ".join(faults))
+
+
+def _faults(name: str, dsn: str, allow_insecure: bool) -> Iterator[str]:
+    try:
+        address = read_address(dsn)
+    except ValueError as error:
+        yield f"{name}: it {error}"
+        return
+    yield from (f"{name}: {fault}" for fault in missing_files(address))
+    if address.exposed and not allow_insecure:
+        way = f"{address.exposed} is not this machine and sslmode={address.mode} may be plain text"
+        yield f"{name}: {way}: say sslmode=verify-full in it, or allow_insecure=true where nobody else can listen in"
 
 
 class Connection:
@@ -156,9 +180,10 @@ class Connection:
 
     async def _connect(self) -> asyncpg.Connection:
         given = self.settings
+        given.check()
         return await asyncpg.connect(
             given.dsn,
-            password=given.password,
+            password=given.password or None,
             timeout=given.connect,
             # Longer than the server's own limit, so that its answer, with a SQLSTATE, comes first.
             command_timeout=given.statement + 2,
