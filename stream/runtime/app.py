@@ -6,9 +6,8 @@ import os
 import secrets
 import signal
 import socket
-import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TypeAlias, cast
 
@@ -38,9 +37,17 @@ STEADY = 60.0
 """Seconds a loop must have run for its earlier failures to be forgotten."""
 
 
+def this_process() -> str:
+    """A name nobody else has, not even an earlier process of the same number."""
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Factories of the adapters: each call makes a new one, for one task. `telemetry` is started and closed by whoever made it."""
+    """Factories of the adapters: each call makes a new one, for one task. `telemetry` is started and closed by whoever made it.
+
+    `owner` names this process in the store: in its partitions, and in its leases.
+    """
 
     store: Callable[[], Store]
     log: Callable[[], Log]
@@ -49,6 +56,7 @@ class Parts:
     timetable: Callable[[], Timetable]
     telemetry: Telemetry
     sampling: Sampling
+    owner: str = field(default_factory=this_process)
 
 
 def carrying(app: App, settings: Settings, sampling: Sampling) -> Carry:
@@ -95,8 +103,7 @@ async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str]
 def _loops(app: App, settings: Settings, parts: Parts, roles: Collection[str]) -> tuple[dict[str, Loop], dict[str, Loop]]:
     """Loops by name: those that commit, and those that end after them."""
     bell, carry = Bell(), carrying(app, settings, parts.sampling)
-    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
-    group = settings.group or app.name
+    group, owner = settings.group or app.name, parts.owner
 
     async def worker(stop: Stop) -> None:
         made = WorkerParts(log=parts.log, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring)
@@ -148,14 +155,14 @@ async def _supervised(name: str, loop: Loop, stop: Stop) -> None:
     """Whatever ends a loop early is said, and it begins again; only what a person must put right goes up."""
     trouble = Trouble(name, stop)
     while not stop:
-        began = time.monotonic()
+        began = anyio.current_time()
         try:
             await loop(stop)
         except Exception as error:
             if found := _misconfigured(error):
                 raise found from error
             structlog.get_logger("stream").error("loop failed, it begins again", loop=name, exc_info=error)
-            if time.monotonic() - began > STEADY:
+            if anyio.current_time() - began > STEADY:
                 trouble.over()
             await trouble.wait(error)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UnstorableError
@@ -144,9 +145,9 @@ class Lane:
 
     async def _mark(self) -> None:
         """At most once a second: read the clock, and note which partitions were seen drained since the last look."""
-        if time.monotonic() - self._marked < 1.0:
+        if anyio.current_time() - self._marked < 1.0:
             return
-        self._marked = time.monotonic()
+        self._marked = anyio.current_time()
         mine = self._holdings.of_lane(self._set.number, self._set.lanes)
         marks = [(h, h.drained_at, h.next_offset) for h in mine if h.drained_at and not h.taken and not h.full]
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -107,7 +106,7 @@ class Reader:
         if stored.next_offset > end:
             # While we waited for its transaction, the owner before us may have moved past the end we had seen.
             begin, end = await log.bounds(place)
-        self._looked = time.monotonic()
+        self._looked = anyio.current_time()
         why = _outside(begin, stored.next_offset, end) or await self._replaced(stored, begin)
         if why:
             self._halt(why, stored.next_offset, begin, end)
@@ -130,9 +129,9 @@ class Reader:
 
     async def _look(self) -> None:
         """Where the log begins and ends, against where we read. What was read before stays ready: it may be nowhere else any more."""
-        if time.monotonic() - self._looked < LOOK:
+        if anyio.current_time() - self._looked < LOOK:
             return
-        self._looked = time.monotonic()
+        self._looked = anyio.current_time()
         at = await self._ports.log.position(self._held.place)
         begin, end = await self._ports.log.bounds(self._held.place)
         if self._on and (why := _outside(begin, at, end)):

@@ -84,7 +84,7 @@ class Relay:
         return sent
 
     async def _lease(self) -> None:
-        now = time.monotonic()
+        now = anyio.current_time()
         if now < self._renew_at:
             return
         # A third of the lease: two renewals may fail before another relay takes over.
@@ -130,10 +130,10 @@ class Relay:
 
     async def _send_rest(self) -> None:
         """What was committed before the stop, not what others go on writing: of each shard the pass under way, and one looked up after the stop."""
-        ends = time.monotonic() + self._set.last
+        ends = anyio.current_time() + self._set.last
         passes = dict.fromkeys(self._shards, 2)
         try:
-            while passes and time.monotonic() < ends:
+            while passes and anyio.current_time() < ends:
                 await self._lease()
                 shard, left = passes.popitem()
                 round = await self._shard(shard)

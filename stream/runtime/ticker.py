@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import anyio
 import structlog
 
 from stream.core.app import Feedmap
@@ -40,7 +41,7 @@ class TickerParts:
 class StepGuard:
     """Notices when the database's clock is stepped, or another database answers: then nothing fires for a minute, so that somebody can look."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, monotonic: Callable[[], float] = anyio.current_time) -> None:
         self._monotonic = monotonic
         self._last: tuple[datetime, float] | None = None
         self._wary_until = float("-inf")
@@ -93,7 +94,8 @@ class Ticker:
         until = self._until(look)
         limit = self._parts.batch + len(self._refused)
         due = await self._timetable.due(until, limit) if until else ()
-        fires = [Fire(ref, until[ref.machine], ref.machine in self._known.marked) for ref, _ in due if not self._passed_over(ref)]
+        passed = self._passed_over()
+        fires = [Fire(ref, until[ref.machine], ref.machine in self._known.marked) for ref, _ in due if ref not in passed]
         first = firing(self._known, self._feedmap)
         if len(due) < limit and not any(fire.ref.machine in first for fire in fires):
             self._known = fired(self._known)
@@ -105,8 +107,9 @@ class Ticker:
         # Database time may have been moved back below a watermark: what it has not passed is not due.
         return {machine: min(bound, look.now) for machine, bound in self._known.until.items()}
 
-    def _passed_over(self, ref: Ref) -> bool:
-        return self._refused.get(ref, float("-inf")) > time.monotonic()
+    def _passed_over(self) -> Set[Ref]:
+        now = anyio.current_time()
+        return {ref for ref, until in self._refused.items() if until > now}
 
     async def _fire(self, fires: Sequence[Fire]) -> None:
         """One batch; where the database refuses its effects, halves of it, down to the entity that is passed over for ten minutes."""
@@ -123,7 +126,7 @@ class Ticker:
                 await self._fire(fires[middle:])
                 return
             ref = fires[0].ref
-            self._refused[ref] = time.monotonic() + 600.0
+            self._refused[ref] = anyio.current_time() + 600.0
             structlog.get_logger("stream").error("timer refused by the database, passed over", machine=ref.machine, entity=ref.id, error=str(error))
             return
         if changes.messages:
@@ -131,10 +134,10 @@ class Ticker:
         self._parts.telemetry.processed(claim, changes, began, time.time_ns())
 
     async def _rotate(self) -> None:
-        if time.monotonic() - self._rotated < ROTATE:
+        if anyio.current_time() - self._rotated < ROTATE:
             return
         done = await self._timetable.rotate()
-        self._rotated = time.monotonic()
+        self._rotated = anyio.current_time()
         self._refused = {ref: until for ref, until in self._refused.items() if until > self._rotated}
         if done:
             structlog.get_logger("stream").info("rotated", done=list(done))

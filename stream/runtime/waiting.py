@@ -7,6 +7,9 @@ import random
 import anyio
 import structlog
 
+JITTER: random.Random = random.SystemRandom()
+"""Where waits get their spread from: the one thing in the runtime that is left to chance."""
+
 
 class Stop:
     """A flag that loops look at: those that hold Kafka I/O or a COMMIT are never cancelled, they stop at their next look."""
@@ -53,7 +56,6 @@ class Trouble:
 
     def __init__(self, what: str, stop: Stop) -> None:
         self._what, self._stop, self._log = what, stop, structlog.get_logger("stream")
-        self._jitter = random.SystemRandom()
         self.failures = 0
 
     async def wait(self, error: BaseException) -> None:
@@ -61,7 +63,7 @@ class Trouble:
             self._log.warning("trouble", what=self._what, error=f"{type(error).__name__}: {error}")
         self.failures += 1
         # Jitter, so that lanes that failed together do not come back together.
-        await self._stop.pause(min(5.0, 0.1 * 2 ** min(self.failures, 6)) * self._jitter.uniform(0.5, 1.0))
+        await self._stop.pause(min(5.0, 0.1 * 2 ** min(self.failures, 6)) * JITTER.uniform(0.5, 1.0))
 
     def over(self) -> None:
         if self.failures:
