@@ -126,6 +126,14 @@ class Assignment(Protocol):
     def revoked(self, places: Collection[TopicPartition]) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class TopicNow:
+    """A topic as the log has it now. Its `id` is another one when it was made anew; None where the log gives topics none."""
+
+    id: str | None
+    partitions: int
+
+
 class Log(Protocol):
     """Reading partitioned topics as a member of a group. Offsets live in the store; the group's are a mirror for lag tools."""
 
@@ -147,6 +155,10 @@ class Log(Protocol):
 
     async def bounds(self, place: TopicPartition) -> tuple[int, int]:
         """The log's begin and end (readable end: the last stable offset)."""
+        ...
+
+    async def topic(self, name: str) -> TopicNow:
+        """Asked of the log itself, not of what the client remembers."""
         ...
 
     async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:

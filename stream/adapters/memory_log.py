@@ -15,7 +15,7 @@ from zlib import crc32
 
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UncertainError, UnreadableBatchError
 from stream.core.record import Header, Record, TopicPartition
-from stream.ports import Assignment, Outgoing, Refusal
+from stream.ports import Assignment, Outgoing, Refusal, TopicNow
 
 
 @dataclass(slots=True)
@@ -32,6 +32,8 @@ class MemoryBroker:
         self._logs: dict[TopicPartition, list[Record | None]] = {}
         self._begins: dict[TopicPartition, int] = {}
         self._broken: dict[TopicPartition, list[range]] = {}
+        self._ids: dict[str, str] = {}
+        self._made = 0
         self._groups: dict[str, _Group] = {}
         self._woken = asyncio.Event()
         self._away = False
@@ -41,8 +43,25 @@ class MemoryBroker:
             self.create(topic, partitions)
 
     def create(self, topic: str, partitions: int) -> None:
+        """Also lets one grow; members hear of it at the next rebalance."""
+        if topic not in self._ids:
+            self._made += 1
+            self._ids[topic] = f"topic {self._made}"
         for n in range(partitions):
             self._logs.setdefault(TopicPartition(topic, n), [])
+
+    def create_anew(self, topic: str, partitions: int) -> None:
+        """Delete and make again, under the eyes of its readers."""
+        for place in self.places(topic):
+            del self._logs[place]
+            self._begins.pop(place, None)
+            self._broken.pop(place, None)
+        self._ids.pop(topic, None)
+        self.create(topic, partitions)
+        self.wake()
+
+    def topic(self, name: str) -> TopicNow:
+        return TopicNow(self._ids[name], len(self.places(name)))
 
     def places(self, topic: str) -> list[TopicPartition]:
         return sorted(place for place in self._logs if place.topic == topic)
@@ -69,6 +88,10 @@ class MemoryBroker:
     def trim(self, place: TopicPartition, begin: int) -> None:
         """Retention took everything before `begin`."""
         self._begins[place] = begin
+
+    def cut(self, place: TopicPartition, end: int) -> None:
+        """What the broker had from `end` on is lost, as after an election of a replica that lagged."""
+        del self._logs[place][end:]
 
     def read(self, place: TopicPartition, offset: int, limit: int) -> tuple[list[Record], int]:
         """Records from `offset` on, and the position after them."""
@@ -190,6 +213,10 @@ class MemoryLog:
     async def bounds(self, place: TopicPartition) -> tuple[int, int]:
         self._broker.check()
         return self._broker.bounds(place)
+
+    async def topic(self, name: str) -> TopicNow:
+        self._broker.check()
+        return self._broker.topic(name)
 
     async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:
         if not self._broker.away:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import AsyncGenerator, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Protocol
 from uuid import uuid4
@@ -26,6 +26,10 @@ FOREIGN = "\udcff\udcfe"
 
 class World(Protocol):
     async def topic(self, partitions: int = 1) -> str: ...
+    async def anew(self, topic: str, partitions: int) -> None:
+        """Delete a topic and make it again."""
+        ...
+
     async def append(self, place: TopicPartition, value: bytes | None, *, key: bytes | None = None, headers: Sequence[Header] = ()) -> None: ...
     async def append_foreign(self, place: TopicPartition, value: bytes) -> None:
         """A record with the header `FOREIGN: x`."""
@@ -70,6 +74,9 @@ class MemoryWorld:
         self.broker.create(name, partitions)
         return name
 
+    async def anew(self, topic: str, partitions: int) -> None:
+        self.broker.create_anew(topic, partitions)
+
     async def append(self, place: TopicPartition, value: bytes | None, *, key: bytes | None = None, headers: Sequence[Header] = ()) -> None:
         self.broker.append(place, value, key=key, headers=headers)
 
@@ -90,6 +97,14 @@ def settings(bootstrap: str) -> KafkaSettings:
     return KafkaSettings(bootstrap=bootstrap, session=6, heartbeat=0.5, rebalance=6, request=8, start=10, answer=5, send=5, stop=5)
 
 
+async def _holds(look: Callable[[], Awaitable[bool]]) -> None:
+    async with asyncio.timeout(30):
+        while True:
+            if await look():
+                return
+            await asyncio.sleep(0.1)
+
+
 class KafkaWorld:
     def __init__(self, bootstrap: str, admin: AIOKafkaAdminClient, plain: aiokafka.AIOKafkaProducer) -> None:
         self.settings, self._admin, self._plain = settings(bootstrap), admin, plain
@@ -99,6 +114,16 @@ class KafkaWorld:
         reply = await self._admin.create_topics([NewTopic(name, partitions, 1, topic_configs={k.replace("_", "."): v for k, v in configs.items()})])
         assert [error[1] for error in reply.topic_errors] == [0]
         return name
+
+    async def anew(self, topic: str, partitions: int) -> None:
+        await self._admin.delete_topics([topic])
+        await _holds(lambda: self._made(topic, partitions))
+
+    async def _made(self, topic: str, partitions: int) -> bool:
+        """A deletion is answered before it is done everywhere, and so is the making."""
+        await self._admin.create_topics([NewTopic(topic, partitions, 1)])
+        [found] = await self._admin.describe_topics([topic])
+        return len(found["partitions"]) == partitions
 
     async def append(self, place: TopicPartition, value: bytes | None, *, key: bytes | None = None, headers: Sequence[Header] = ()) -> None:
         await self._plain.send_and_wait(place.topic, value, key=key, partition=place.partition, headers=list(headers))

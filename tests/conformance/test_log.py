@@ -157,6 +157,18 @@ async def test_bounds_name_the_first_offset_and_the_one_after_the_last(world: Wo
         assert await log.bounds(place) == (0, 3)
 
 
+async def test_a_topic_made_anew_is_another_topic_and_a_reader_sees_it(world: World) -> None:
+    place = await filled(world, 1, partitions=2)
+    async with member(world, [place.topic], uuid4().hex) as (log, _):
+        first = await log.topic(place.topic)
+        assert (bool(first.id), first.partitions) == (True, 2)
+        assert await log.topic(place.topic) == first
+        await world.anew(place.topic, partitions=3)
+        second = await log.topic(place.topic)
+        assert second.partitions == 3
+        assert second.id not in (None, first.id)
+
+
 async def test_an_offset_outside_the_log_is_an_error_and_the_position_stays(world: World) -> None:
     place = await filled(world, 2)
     async with member(world, [place.topic], uuid4().hex) as (log, watch):

@@ -1,9 +1,12 @@
 import asyncio
 import ssl
 from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.protocol.api import Request, RequestStruct, Response
+
+R = TypeVar("R", bound=RequestStruct)
 
 class TopicPartition(NamedTuple):
     topic: str
@@ -31,6 +34,8 @@ class _Cluster:
 
 class _KafkaClient:
     async def fetch_all_metadata(self) -> _Cluster: ...
+    def get_random_node(self) -> int | None: ...
+    async def send(self, node_id: int, request: Request[R]) -> Response: ...
 
 class _GroupCoordinator:
     generation: int
@@ -41,6 +46,7 @@ class _Fetcher:
     _fetch_task: asyncio.Task[None]
 
 class AIOKafkaConsumer:
+    _client: _KafkaClient
     _coordinator: _GroupCoordinator
     _fetcher: _Fetcher
     def __init__(
@@ -75,6 +81,7 @@ class AIOKafkaConsumer:
     def assign(self, partitions: Collection[TopicPartition]) -> None: ...
     def subscribe(self, topics: Sequence[str] = ..., *, listener: ConsumerRebalanceListener | None = ...) -> None: ...
     def assignment(self) -> set[TopicPartition]: ...
+    def partitions_for_topic(self, topic: str) -> set[int] | None: ...
     def pause(self, *partitions: TopicPartition) -> None: ...
     def resume(self, *partitions: TopicPartition) -> None: ...
     def seek(self, partition: TopicPartition, offset: int) -> None: ...

@@ -21,14 +21,15 @@ from time import monotonic
 import aiokafka
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import NoOffsetForPartitionError
+from aiokafka.errors import NodeNotReadyError, NoOffsetForPartitionError
 
+from stream.adapters.kafka import identity
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten, tame
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError
 from stream.core.record import Record, TopicPartition
-from stream.ports import Assignment
+from stream.ports import Assignment, TopicNow
 
 Fetched = Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]
 
@@ -54,6 +55,16 @@ class _Client(aiokafka.AIOKafkaConsumer):
 
     def in_touch(self) -> bool:
         return self._coordinator.coordinator_id is not None
+
+    async def identify(self, topic: str) -> TopicNow:
+        node = self._client.get_random_node()
+        if node is None:
+            raise NodeNotReadyError
+        try:
+            return identity.read(await self._client.send(node, identity.Ask(topic)))
+        except NotImplementedError:
+            # A broker from before topics had ids.
+            return TopicNow(None, len(self.partitions_for_topic(topic) or ()))
 
 
 class _Listener(ConsumerRebalanceListener):
@@ -230,6 +241,10 @@ class KafkaLog:
         begins = await bounded(consumer.beginning_offsets([there]), self._settings.answer, "asking where the log begins")
         ends = await bounded(consumer.end_offsets([there]), self._settings.answer, "asking where the log ends")
         return begins[there], ends[there]
+
+    async def topic(self, name: str) -> TopicNow:
+        consumer, _ = self._started()
+        return await bounded(consumer.identify(name), self._settings.answer, f"asking which topic {name} is")
 
     async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Begins the commit and returns; while one is under way, and for partitions that are not ours, nothing is done."""
