@@ -18,6 +18,7 @@ from stream.adapters.postgres.connection import PostgresSettings
 from stream.dev.jaeger import HOW_TO_GET, Jaeger, built
 from stream.dev.ports import free_ports
 from stream.dev.stack import Addresses, Part, Stack, memory_home, quiet, remove_home
+from tests.integration.kafka.secured import Secured, secured
 
 GIVEN = Addresses(kafka=os.environ.get("STREAM_TEST_KAFKA"), database_url=os.environ.get("STREAM_TEST_DATABASE_URL"))
 
@@ -38,6 +39,13 @@ def kafka() -> Iterator[str]:
     """The bootstrap servers of a broker all tests share: use topics and groups of your own."""
     with started("kafka") as stack:
         yield stack.kafka
+
+
+@pytest.fixture(scope="session")
+def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A broker that demands credentials, shared by all tests of them."""
+    with secured(tmp_path_factory.mktemp("certificates")) as made:
+        yield made
 
 
 @pytest.fixture(scope="session")

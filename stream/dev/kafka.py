@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
@@ -55,10 +56,14 @@ def _cluster_id() -> str:
 
 
 class Broker:
-    """A broker with its data under `home`; what was in its topics is there again at the next start."""
+    """A broker with its data under `home`; what was in its topics is there again at the next start.
 
-    def __init__(self, home: Path, port: int, say: Say) -> None:
+    `more`: lines that win over those of our settings file. `format`: more words for the first preparation of the data.
+    """
+
+    def __init__(self, home: Path, port: int, say: Say, *, more: str = "", format: Sequence[str] = ()) -> None:
         self.home, self.port, self._say = home.absolute(), port, say
+        self._more, self._more_format = more, format
         self._child: Child | None = None
 
     @property
@@ -99,7 +104,7 @@ class Broker:
 
     def _settings(self) -> Path:
         """The settings file. The controller's port must be known before the start: 0 does not work there."""
-        text = Template((DATA / "server.properties").read_text())
+        text = Template((DATA / "server.properties").read_text() + self._more)
         path = self.home / "server.properties"
         path.write_text(text.substitute(broker=self.port, controller=free_ports(1)[0], data=self.home / "log"))
         return path
@@ -108,7 +113,7 @@ class Broker:
         """Prepare the data folder, once. A later start may have other ports: one node finds itself by the settings."""
         if (self.home / "log" / "meta.properties").exists():
             return
-        words = [*program, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(settings)]
+        words = [*program, "kafka.tools.StorageTool", "format", "--standalone", "-t", _cluster_id(), "-c", str(settings), *self._more_format]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode:
             raise ConfigurationError(f"Kafka could not prepare {self.home}: {(done.stdout + done.stderr)[-500:]}")

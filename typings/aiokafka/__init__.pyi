@@ -27,12 +27,20 @@ class ConsumerRecord:
     value: bytes | None
     headers: Sequence[tuple[str, bytes | None]]
 
+class _Broker(NamedTuple):
+    nodeId: int
+    host: str
+    port: int
+
 class _Cluster:
+    def brokers(self) -> set[_Broker]: ...
     def topics(self, exclude_internal_topics: bool = ...) -> set[str]: ...
     @property
     def unauthorized_topics(self) -> set[str]: ...
 
 class _KafkaClient:
+    cluster: _Cluster
+    bootstrap: Callable[[], Coroutine[Any, Any, None]]
     async def fetch_all_metadata(self) -> _Cluster: ...
     def get_random_node(self) -> int | None: ...
     async def send(self, node_id: int, request: Request[R]) -> Response: ...

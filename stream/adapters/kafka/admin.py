@@ -13,9 +13,10 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from stream.adapters.kafka.deadline import bounded, ended
+from stream.adapters.kafka.diagnosis import Network, started, stay
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten
-from stream.core.errors import ConfigurationError, UnavailableError
+from stream.core.errors import ConfigurationError, StreamError
 from stream.core.record import TopicPartition
 from stream.core.topic import Topic
 
@@ -69,18 +70,24 @@ def require(topics: Collection[str], existing: Collection[str]) -> None:
         raise ConfigurationError(f"topics not found: {', '.join(missing)} - make them with `stream topics apply`")
 
 
+class _Admin(AIOKafkaAdminClient):
+    def network(self) -> Network:
+        return self._client
+
+
 class KafkaAdmin:
     """For commands, not for the path: every call raises `UnavailableError` when the broker does not answer in time."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         quieten()
         self._settings = settings
-        self._client = AIOKafkaAdminClient(**settings.connection())
+        self._client = _Admin(**settings.connection())
+        stay(self._client.network(), settings)
 
     async def __aenter__(self) -> KafkaAdmin:
         try:
-            await bounded(self._client.start(), self._settings.start, "connecting")
-        except UnavailableError:
+            await started(self._client.start(), self._settings, "connecting")
+        except StreamError:
             await self.close()
             raise
         return self
@@ -137,7 +144,7 @@ class KafkaAdmin:
             return {}
         reader = aiokafka.AIOKafkaConsumer(**self._settings.connection(), isolation_level="read_committed")
         try:
-            await bounded(reader.start(), self._settings.start, "connecting")
+            await started(reader.start(), self._settings, "connecting")
             begins = await bounded(reader.beginning_offsets(places), self._settings.answer, "asking where logs begin")
             ends = await bounded(reader.end_offsets(places), self._settings.answer, "asking where logs end")
         finally:

@@ -25,6 +25,7 @@ from aiokafka.errors import NodeNotReadyError, NoOffsetForPartitionError
 
 from stream.adapters.kafka import identity
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
+from stream.adapters.kafka.diagnosis import Network, started, stay
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten, tame
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError
@@ -46,6 +47,9 @@ class _Gate:
 
 class _Client(aiokafka.AIOKafkaConsumer):
     """The consumer, and what it does not tell in public."""
+
+    def network(self) -> Network:
+        return self._client
 
     def generation(self) -> int:
         return self._coordinator.generation
@@ -96,8 +100,9 @@ class KafkaLog:
         """Raises `ConfigurationError` when a topic is missing, `UnavailableError` when no broker answers; then make a new one."""
         self._assignment = assignment
         consumer = self._consumer = self._client(group)
+        stay(consumer.network(), self._settings)
         try:
-            await bounded(consumer.start(), self._settings.start, "joining the log")
+            await started(consumer.start(), self._settings, "joining the log")
             known = await bounded(consumer.topics(), self._settings.answer, "listing topics")
             if missing := sorted(set(topics) - known):
                 raise ConfigurationError(

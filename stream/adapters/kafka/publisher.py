@@ -26,7 +26,8 @@ from aiokafka.errors import (
 )
 from aiokafka.partitioner import murmur2
 
-from stream.adapters.kafka.deadline import begin, bounded, ended
+from stream.adapters.kafka.deadline import begin, ended
+from stream.adapters.kafka.diagnosis import started, stay
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten
 from stream.core.errors import UnavailableError, UncertainError
@@ -88,8 +89,9 @@ class KafkaPublisher:
             # The limit of a record is checked here, before a sequence number is taken; this one must never speak first.
             max_request_size=2 * self._settings.largest_record + _BATCH,
         )
+        stay(producer.client, self._settings)
         try:
-            await bounded(producer.start(), self._settings.start, "starting the producer")
+            await started(producer.start(), self._settings, "starting the producer")
         except BaseException:
             await ended(producer.stop(), self._settings.stop)
             raise

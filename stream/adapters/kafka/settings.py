@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, TypedDict, get_args
 
@@ -16,7 +16,6 @@ from stream.core.setting import one_of, seconds, setting, text, word, yes_or_no
 Security = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 Compression = Literal["zstd", "snappy", "lz4"]
-_CURE = "say SSL or SASL_SSL, or allow_insecure=true where nobody else can listen in"
 
 
 class Connection(TypedDict):
@@ -87,12 +86,24 @@ class KafkaSettings:
         if self.key_file and not self.cert_file:
             yield "kafka_key_file: it belongs to a certificate; say kafka_cert_file too"
         try:
-            far = [host for host, _ in self.servers() if not is_loopback(host)]
+            far = self.exposed(host for host, _ in self.servers())
         except ValueError:
             yield f"kafka={self.bootstrap!r}: say host:port, several with commas between"
             return
-        if far and not self.over_tls and not self.allow_insecure:
-            yield f"kafka: {far[0]} is not this machine and kafka_security={self.security} is plain text: {_CURE}"
+        if far:
+            yield f"kafka: {far} {self.plain}"
+
+    def exposed(self, hosts: Iterable[str]) -> str:
+        """The first of them that would be spoken to in plain text beyond this machine, and was not allowed; empty when there is none."""
+        if self.over_tls or self.allow_insecure:
+            return ""
+        return next((host for host in hosts if not is_loopback(host)), "")
+
+    @property
+    def plain(self) -> str:
+        """What is wrong with a host that is `exposed`, and what to do."""
+        cure = "say SSL or SASL_SSL, or allow_insecure=true where nobody else can listen in"
+        return f"is not this machine and kafka_security={self.security} is plain text: {cure}"
 
     def connection(self) -> Connection:
         """Certificates and host names are always checked where TLS is used. Raises `ConfigurationError`, also for what `faults` says."""

@@ -2,7 +2,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from aiokafka import OffsetAndMetadata, TopicPartition
+from aiokafka import OffsetAndMetadata, TopicPartition, _KafkaClient
 from aiokafka.admin.config_resource import ConfigResource
 
 class NewTopic:
@@ -20,6 +20,7 @@ class _Reply:
     resources: Sequence[tuple[Any, ...]]
 
 class AIOKafkaAdminClient:
+    _client: _KafkaClient
     def __init__(
         self,
         *,
