@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 
+import structlog
+
 from stream.core.record import Record, TopicPartition
 from stream.ports import Slice
 from stream.runtime.waiting import Bell
@@ -86,14 +88,19 @@ class Holdings:
 
     def assigned(self, places: Collection[TopicPartition], generation: int) -> None:
         self.revoked(places)
+        structlog.get_logger("stream").info("partitions assigned", partitions=len(places), generation=generation)
         for place in sorted(places):
             holding = self.places[place] = Holding(place, generation)
             self._arrived(holding)
 
     def revoked(self, places: Collection[TopicPartition]) -> None:
-        for place in places:
-            if gone := self.places.pop(place, None):
-                gone.let_go()
+        gone = [held for place in places if (held := self.places.pop(place, None))]
+        if gone:
+            # `busy`: what was fetched of them, or is on its way to a commit, is dropped and read again by the next owner.
+            busy = sum(held.taken or held.full for held in gone)
+            structlog.get_logger("stream").info("partitions revoked", partitions=len(gone), busy=busy)
+        for held in gone:
+            held.let_go()
 
     def of_lane(self, lane: int, lanes: int) -> list[Holding]:
         """Same partition number, same lane: entities keyed alike in two topics meet in one connection, not in a lock."""

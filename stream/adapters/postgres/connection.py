@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import anyio
 import asyncpg
+import structlog
 
 from stream.adapters.postgres.address import missing_files, read_address
 from stream.adapters.postgres.failures import DRIVER_ERRORS, classify
@@ -135,7 +136,11 @@ class Connection:
         except UnavailableError:
             self.discard()
             # This may take a minute, and may be cut short: whoever does the work again is told by the fence what became of it.
-            if not work.xid or await self._outcome(work.xid) != "committed":
+            if not work.xid:
+                raise
+            outcome = await self._outcome(work.xid)
+            structlog.get_logger("stream").warning("COMMIT got no answer", outcome=outcome)
+            if outcome != "committed":
                 raise
         except BaseException:
             self.discard()
@@ -150,7 +155,7 @@ class Connection:
             except UnavailableError:
                 status = "in progress"
             if status != "in progress":
-                return str(status)
+                return str(status or "unknown")
             await anyio.sleep(0.1)
         return "unknown"
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
+from structlog.testing import capture_logs
 
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.outbox import PostgresOutbox
@@ -187,8 +188,11 @@ async def test_a_commit_without_an_answer_is_known_afterwards(database: str, los
     async with proxy(database, lambda sent: lost if b"Q\x00\x00\x00\x0bcommit" in sent else "") as way:
         store = PostgresStore(PostgresSettings(dsn=way))
         take_out(store.connection, rules)
-        assert await came_through(tell(store), UnavailableError) is done
+        with capture_logs() as lines:
+            assert await came_through(tell(store), UnavailableError) is done
         assert (await look(store)).version == version
+        told = "committed" if done else "unknown" if rules else "aborted"
+        assert [(line["event"], line["outcome"]) for line in lines] == [("COMMIT got no answer", told)]
         await store.close()
 
 
