@@ -87,14 +87,25 @@ class Maker:
         self._holds: list[str] = []
         self.counts: Counter[str] = Counter()
 
-    def make(self, count: int) -> list[Said]:
-        """`count` events, and repeats of earlier ones besides."""
+    @property
+    def made(self) -> int:
+        """Events so far, repeats and conflicts not counted."""
+        return self._serial
+
+    def make(self, count: int, mix: Mix | None = None) -> list[Said]:
+        """`count` events, and repeats of earlier ones besides. `mix`: for these alone."""
+        before, self._mix = self._mix, mix or self._mix
+        try:
+            return self._make(count)
+        finally:
+            self._mix = before
+
+    def _make(self, count: int) -> list[Said]:
         made = [] if self._serial else [self._say("account.opened", body, "accounts", body["account"]) for body in map(_pooled, POOL)]
         for _ in range(count):
             made.append(self._event())
             self._remember(made[-1])
-            if self._chance.random() < self._mix.repeats:
-                made.append(self._again(self._chance.choice(self._said)))
+            made.extend(self._again(self._chance.choice(self._said)) for _ in range(int(self._mix.repeats + self._chance.random())))
             if self._chance.random() < self._mix.conflicts and (said := self._chance.choice(self._said)).kind != "transfers":
                 made.append(self._conflict(said))
         return made
@@ -122,7 +133,14 @@ class Maker:
             self._scripts[place] = self._account()
             step = next(self._scripts[place])
         late = timedelta(days=self._chance.uniform(1, 5)) if self._chance.random() < self._mix.late else timedelta(0)
-        return self._say(step[0], step[1], "accounts", step[1]["account"], late)
+        return self._say(self._spoilt(step[0]), step[1], "accounts", step[1]["account"], late)
+
+    def _spoilt(self, type: str) -> str:
+        """Some deposits are poison. Shares are of all events; three in five are deposits."""
+        luck = self._chance.random() * 0.6
+        if type != "account.deposited" or luck > self._mix.spoiled + self._mix.flapped:
+            return type
+        return "account.spoiled" if luck < self._mix.spoiled else "account.flapped"
 
     def _hold(self) -> Said:
         if self._holds and (self._chance.random() < 0.45 or len(self._holds) > 200):
@@ -139,9 +157,7 @@ class Maker:
         book = f"b-{self._accounts // PER_BOOK}"
         self._accounts += 1
         steps: list[tuple[str, Body]] = [("account.opened", {"account": name, "book": book, "amount": chance.randint(0, 500)})]
-        share = 1 - self._mix.transfers - self._mix.holds
-        weights = {**KINDS, "spoiled": 100 * self._mix.spoiled / share, "flapped": 100 * self._mix.flapped / share}
-        kinds = chance.choices(list(weights), list(weights.values()), k=chance.randint(8, 40))
+        kinds = chance.choices(list(KINDS), list(KINDS.values()), k=chance.randint(8, 40))
         for n, kind in enumerate(kinds):
             body: Body = {"account": name}
             if kind not in ("frozen", "thawed"):

@@ -78,6 +78,7 @@ class Stand:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         with ExitStack() as ending:
             ending.callback(self.topics.close)
+            ending.callback(lambda: self.aside.run(self._connection.close()))
             for child in self.children.values():
                 ending.callback(child.stop)
 
@@ -100,14 +101,11 @@ class Stand:
 
     def rows(self, name: str, *args: object) -> list[asyncpg.Record]:
         """Rows of a statement of `audit.sql`, or of the store's own."""
-        return self.aside.run(self._rows(name, *args))
+        return self.aside.run(self._connection.fetch(name, *args))
 
-    async def _rows(self, name: str, *args: object) -> list[asyncpg.Record]:
-        rows = Connection(PostgresSettings(dsn=self.dsn, statement=120.0), AUDIT)
-        try:
-            return await rows.fetch(name, *args)
-        finally:
-            await rows.close()
+    @cached_property
+    def _connection(self) -> Connection:
+        return Connection(PostgresSettings(dsn=self.dsn, statement=120.0, application="oracle"), AUDIT)
 
     def left(self) -> tuple[int, int]:
         """Records not taken and messages not sent. The ends are asked last: nothing can have been said since."""

@@ -27,16 +27,20 @@ class Topics:
         self._names = list(names)
         # Its own annotations leave the futures' types out.
         self._admin: Any = AdminClient({"bootstrap.servers": kafka, **SILENT})
+        self._kafka = kafka
+        self._reader = self._made()
+        self._places: list[TopicPartition] = []
+
+    def _made(self) -> confluent_kafka.Consumer:
         settings: Mapping[str, str | int | bool] = {
-            "bootstrap.servers": kafka,
+            "bootstrap.servers": self._kafka,
             "group.id": "oracles",
             "enable.auto.commit": False,
             "auto.offset.reset": "earliest",
             "reconnect.backoff.max.ms": 500,
             **SILENT,
         }
-        self._reader = confluent_kafka.Consumer(dict(settings))
-        self._places: list[TopicPartition] = []
+        return confluent_kafka.Consumer(dict(settings))
 
     def make(self, topics: Sequence[Topic]) -> None:
         wanted = [NewTopic(t.name, num_partitions=t.partitions, replication_factor=1, config=dict(STAMPED)) for t in topics]
@@ -55,7 +59,10 @@ class Topics:
                 known = self._reader.list_topics(timeout=WITHIN).topics
                 self._places = [TopicPartition(name, n) for name in self._names for n in sorted(known[name].partitions)]
             return {place: self._end(place) for place in self._places}
-        except confluent_kafka.KafkaException as error:
+        except (confluent_kafka.KafkaException, KeyError) as error:
+            # A broker that just came back names no topics yet, and the client would believe it from then on.
+            self._reader.close()
+            self._reader = self._made()
             raise UnavailableError(f"the broker did not answer: {error}") from error
 
     def _end(self, place: TopicPartition) -> int:

@@ -1,0 +1,137 @@
+"""The course of a run: a load, faults one after another while it goes on, then peace, an operator's part, and the oracles."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from stream.core.errors import StreamError
+from stream.core.record import Ref
+from tests.chaos.evidence import Evidence, gather
+from tests.chaos.ground import Ground
+from tests.chaos.hits import hits
+from tests.chaos.load import Maker, Publisher
+from tests.chaos.nemesis import FAULTS, course
+from tests.chaos.oracle import faults
+from tests.chaos.scene import Feeder, Scene
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What is asked for. `session`: seconds after which a silent process is taken for dead; `kinds`: of the faults."""
+
+    events: int = 20_000
+    faults: int = 20
+    seed: int = 1
+    workers: int = 3
+    session: float = 6.0
+    kinds: Sequence[str] = tuple(FAULTS)
+
+    def command(self) -> str:
+        """The words that do the same again."""
+        said = {"events": self.events, "faults": self.faults, "seed": self.seed, "workers": self.workers, "session": f"{self.session:g}"}
+        kinds = "" if tuple(self.kinds) == tuple(FAULTS) else f" --kinds {','.join(self.kinds)}"
+        return "python -m tests.chaos " + " ".join(f"--{name} {value}" for name, value in said.items()) + kinds
+
+
+@dataclass
+class Report:
+    """What came of it. `faults` is empty when every oracle holds; `figures` are for people and programs."""
+
+    wish: Wish
+    faults: list[str] = field(default_factory=list[str])
+    figures: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+def run(wish: Wish, say: Say, keep: Path | None = None) -> Report:
+    """Raises nothing of the stream's own: what goes wrong is a fault in the report. `keep`: a folder for the logs of all parts."""
+    report, began = Report(wish), time.monotonic()
+    with Ground(wish.seed) as ground:
+        ground.stand.prepare()
+        publisher = Publisher(ground.stand.kafka, ground.stand.names)
+        feeder = Feeder(Maker(wish.seed), publisher)
+        scene = Scene(ground, feeder, random.Random(wish.seed), wish.session, [f"w{n}" for n in range(wish.workers)])
+        try:
+            _suffer(scene, wish, say)
+            report.figures |= {"suffered": round(time.monotonic() - began, 1)}
+            evidence = _recover(scene, publisher, report, say)
+            report.faults += faults(evidence)
+            report.figures |= _figures(scene, evidence)
+        except StreamError as error:
+            report.faults.append(f"the run failed: {error}")
+        finally:
+            feeder.stop()
+            if keep:
+                _keep_logs(ground, keep)
+        report.figures |= {
+            "took": round(time.monotonic() - began, 1),
+            "faults": dict(Counter(kind for kind, _ in scene.struck)),
+            "struck": scene.struck,
+        }
+    return report
+
+
+def _keep_logs(ground: Ground, keep: Path) -> None:
+    keep.mkdir(parents=True, exist_ok=True)
+    for log in (*ground.stand.logs, ground.home / "kafka" / "broker.log", ground.server.home / "server.log"):
+        shutil.copy(log, keep / log.name)
+
+
+def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
+    kinds = course(scene, wish.faults, wish.kinds)
+    for name in scene.workers:
+        scene.start(name)
+    scene.feeder.feed(_share(scene, wish, len(kinds) + 1))
+    scene.wait_for_flow()
+    for n, kind in enumerate(kinds):
+        fault, began = scene.chance.choice(FAULTS[kind]), time.monotonic()
+        scene.feeder.feed(_share(scene, wish, len(kinds) - n))
+        scene.struck.append((kind, fault(scene)))
+        say(f"{n + 1:>3}/{len(kinds)} {kind:4} {scene.struck[-1][1]} ({time.monotonic() - began:.1f} s)")
+    scene.feeder.finish()
+    scene.ground.heal()
+
+
+def _share(scene: Scene, wish: Wish, left: int) -> int:
+    return max(0, wish.events - scene.feeder.maker.made) // left
+
+
+def _recover(scene: Scene, publisher: Publisher, report: Report, say: Say) -> Evidence:
+    stand = scene.ground.stand
+    report.figures["drained after"] = round(stand.drain(180.0), 1)
+    say(f"all taken and sent, {report.figures['drained after']} s after the last fault")
+    parked = frozenset(Ref(row["machine"], row["entity_id"]) for row in stand.rows("parked"))
+    stand.mend(scene.setups())
+    stand.drain()
+    say(f"handlers mended, {len(parked)} parked lines retried")
+    stand.ring()
+    say("every clock has run out")
+    for child in stand.children.values():
+        child.stop()
+    return gather(stand, publisher.acknowledged, parked)
+
+
+def _figures(scene: Scene, evidence: Evidence) -> dict[str, Any]:
+    sent = sum(len(records) for records in evidence.said.values())
+    return {
+        "events": scene.feeder.maker.made,
+        "records": sum(len(records) for records in evidence.logs.values()),
+        "kinds": dict(scene.feeder.maker.counts),
+        "hits": dict(hits(evidence)),
+        "sent again": sent - len(evidence.tables["messages"]),
+        "wires": {name: dict(wire.counts) for name, wire in (("kafka", scene.ground.to_kafka), ("postgres", scene.ground.to_postgres))},
+        "recovery": _spread(scene.took),
+        "rows": {name: len(rows) for name, rows in evidence.tables.items()},
+    }
+
+
+def _spread(took: Mapping[str, Sequence[float]]) -> dict[str, dict[str, float]]:
+    return {what: {"times": len(all), "median": round(sorted(all)[len(all) // 2], 1), "most": round(max(all), 1)} for what, all in took.items()}

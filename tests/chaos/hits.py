@@ -1,0 +1,42 @@
+"""I16: that faults really hit. A run in which nothing went wrong proves nothing; counted from what the processes said and what the store counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from tests.chaos.evidence import Evidence
+
+ALL = (
+    *("batches fenced", "commits learnt: committed", "commits learnt: aborted", "rebalances with work in flight"),
+    *("producers made anew", "repeats suppressed", "batches tried again", "entities parked"),
+)
+
+
+def hits(evidence: Evidence) -> Counter[str]:
+    """How often each of them was seen."""
+    found = Counter(kind for line in evidence.lines if (kind := _kind(line)))
+    found["repeats suppressed"] = sum(row["duplicate"] for row in evidence.standing.values())
+    found["entities parked"] = len(evidence.parked)
+    return found
+
+
+def _kind(line: Mapping[str, Any]) -> str:
+    event, what, error = line.get("event"), str(line.get("what", "")), str(line.get("error", ""))
+    if event == "fenced":
+        return "batches fenced"
+    if event == "COMMIT got no answer":
+        return f"commits learnt: {line.get('outcome')}"
+    if event == "partitions revoked" and line.get("busy"):
+        return "rebalances with work in flight"
+    if event == "trouble" and what == "relay" and error.startswith("UncertainError"):
+        return "producers made anew"
+    if event == "trouble" and what.startswith("lane"):
+        return "deadlocks" if "40P01" in error else "batches tried again"
+    return "loops begun again" if event == "loop failed, it begins again" else ""
+
+
+def check_hits(evidence: Evidence, wanted: Collection[str] = ALL) -> list[str]:
+    found = hits(evidence)
+    return [f"I16 faults hit: never seen: {kind}" for kind in wanted if not found[kind]]
