@@ -30,12 +30,16 @@ from stream.runtime.logs import configure
 from stream.runtime.settings import Settings
 from tests.chaos.app import NAMES, app
 
+NUMBERS = ("SESSION", "LEASE", "SEND", "BATCH")
 AUDIT = {**QUERIES, **statements("tests.chaos", "audit.sql")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """How a process runs: as `stream run` would, but for the session, which is short so that a dead one is missed soon."""
+    """How a process runs: as `stream run` would, but for the session, which is short so that a dead one is missed soon.
+
+    `lease`: seconds a relay holds its shards; `send`: after how many it gives up a producer that gets no answer.
+    """
 
     name: str
     kafka: str
@@ -43,17 +47,18 @@ class Setup:
     roles: tuple[str, ...] = ("worker", "relay", "ticker")
     session: float = 6.0
     lease: float = 6.0
+    send: float = 30.0
     batch: int = 500
 
     def variables(self, tag: str) -> dict[str, str]:
         """The environment by which `setup()` of the process makes the same value again."""
         said = {"NAME": self.name, "KAFKA": self.kafka, "DATABASE_URL": self.dsn, "ROLES": ",".join(self.roles), "TAG": tag}
-        return {f"CHAOS_{k}": v for k, v in {**said, "SESSION": str(self.session), "LEASE": str(self.lease), "BATCH": str(self.batch)}.items()}
+        return {f"CHAOS_{k}": v for k, v in {**said, **{k: str(getattr(self, k.lower())) for k in NUMBERS}}.items()}
 
     @property
     def kafka_settings(self) -> KafkaSettings:
         # The client id and the application name tell a wire whose connection it carries.
-        return KafkaSettings(bootstrap=self.kafka, client_id=self.name, session=self.session, heartbeat=self.session / 6)
+        return KafkaSettings(bootstrap=self.kafka, client_id=self.name, session=self.session, heartbeat=self.session / 6, send=self.send)
 
     @property
     def postgres_settings(self) -> PostgresSettings:
@@ -73,6 +78,7 @@ def setup() -> Setup:
         roles=tuple(said["CHAOS_ROLES"].split(",")),
         session=float(said["CHAOS_SESSION"]),
         lease=float(said["CHAOS_LEASE"]),
+        send=float(said["CHAOS_SEND"]),
         batch=int(said["CHAOS_BATCH"]),
     )
 

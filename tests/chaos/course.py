@@ -15,7 +15,7 @@ from stream.core.errors import StreamError
 from stream.core.record import Ref
 from tests.chaos.evidence import Evidence, gather
 from tests.chaos.ground import Ground
-from tests.chaos.hits import hits
+from tests.chaos.hits import check_hits, expected, hits
 from tests.chaos.load import Maker, Publisher
 from tests.chaos.nemesis import FAULTS, course
 from tests.chaos.oracle import faults
@@ -63,7 +63,7 @@ def run(wish: Wish, say: Say, keep: Path | None = None) -> Report:
             _suffer(scene, wish, say)
             report.figures |= {"suffered": round(time.monotonic() - began, 1)}
             evidence = _recover(scene, publisher, report, say)
-            report.faults += faults(evidence)
+            report.faults += [*faults(evidence), *check_hits(evidence, expected(Counter(kind for kind, _ in scene.struck)))]
             report.figures |= _figures(scene, evidence)
         except StreamError as error:
             report.faults.append(f"the run failed: {error}")
@@ -73,7 +73,7 @@ def run(wish: Wish, say: Say, keep: Path | None = None) -> Report:
                 _keep_logs(ground, keep)
         report.figures |= {
             "took": round(time.monotonic() - began, 1),
-            "faults": dict(Counter(kind for kind, _ in scene.struck)),
+            "kinds struck": dict(Counter(kind for kind, _ in scene.struck)),
             "struck": scene.struck,
         }
     return report
@@ -92,10 +92,10 @@ def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
     scene.feeder.feed(_share(scene, wish, len(kinds) + 1))
     scene.wait_for_flow()
     for n, kind in enumerate(kinds):
-        fault, began = scene.chance.choice(FAULTS[kind]), time.monotonic()
+        began = time.monotonic()
         scene.feeder.feed(_share(scene, wish, len(kinds) - n))
-        scene.struck.append((kind, fault(scene)))
-        say(f"{n + 1:>3}/{len(kinds)} {kind:4} {scene.struck[-1][1]} ({time.monotonic() - began:.1f} s)")
+        scene.struck.append((kind, FAULTS[kind](scene)))
+        say(f"{n + 1:>3}/{len(kinds)} {kind:12} {scene.struck[-1][1]} ({time.monotonic() - began:.1f} s)")
     scene.feeder.finish()
     scene.ground.heal()
 
@@ -124,7 +124,7 @@ def _figures(scene: Scene, evidence: Evidence) -> dict[str, Any]:
     return {
         "events": scene.feeder.maker.made,
         "records": sum(len(records) for records in evidence.logs.values()),
-        "kinds": dict(scene.feeder.maker.counts),
+        "load": dict(scene.feeder.maker.counts),
         "hits": dict(hits(evidence)),
         "sent again": sent - len(evidence.tables["messages"]),
         "wires": {name: dict(wire.counts) for name, wire in (("kafka", scene.ground.to_kafka), ("postgres", scene.ground.to_postgres))},

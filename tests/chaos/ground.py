@@ -76,11 +76,11 @@ class Ground:
         self._exit.close()
 
     def setup(self, name: str, session: float) -> Setup:
-        """A process that goes by the wires."""
+        """A process that goes by the wires, and gives up a producer as soon as others give up a process: else no run of minutes would see it."""
         at = urlsplit(self.server.url())
         dsn = urlunsplit(at._replace(netloc=f"{at.netloc.rpartition('@')[0]}@{HOST}:{self.to_postgres.port}"))
         ways = replace(self.stand.setup(name), kafka=f"{HOST}:{self.to_kafka.port}", dsn=dsn)
-        return replace(ways, session=session, lease=session)
+        return replace(ways, session=session, lease=session, send=session)
 
     def postgres_processes(self) -> list[int]:
         """The server and its backends, each of which is a process of its own session."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from tests.chaos.load import Mix
 from tests.chaos.scene import Scene
-from tests.chaos.wires import Part, Weather, Wire
+from tests.chaos.wires import Weather, Wire
 
 Fault = Callable[[Scene], str]
 
@@ -148,26 +148,27 @@ def reset_wires(scene: Scene) -> str:
 
 
 def lose_commits(scene: Scene) -> str:
-    """F11: the answer to COMMIT is lost, or COMMIT itself, some times in a row."""
-    return _lose(scene, scene.ground.to_postgres, scene.chance.choice(PARTS), "COMMIT")
+    """F11: the answer to COMMIT is lost, some times in a row, and then COMMIT itself."""
+    return _lose(scene, scene.ground.to_postgres, "COMMIT")
 
 
 def lose_produces(scene: Scene) -> str:
-    """F11: the acknowledgement of what a relay sent is lost, or what it sent."""
-    return _lose(scene, scene.ground.to_kafka, scene.chance.choice(PARTS), "Produce")
+    """F11: the acknowledgement of what a relay sent is lost, and then what it sent."""
+    return _lose(scene, scene.ground.to_kafka, "Produce")
 
 
-def _lose(scene: Scene, wire: Wire, part: Part, what: str) -> str:
-    times = scene.chance.randint(3, 8)
-    wire.lose(part, times)
-    ends = time.monotonic() + 15
+def _lose(scene: Scene, wire: Wire, what: str) -> str:
+    answers, requests = scene.chance.randint(3, 8), scene.chance.randint(3, 8)
+    wire.lose("answer", answers)
+    wire.lose("request", requests)
+    ends = time.monotonic() + 20
     while wire.armed and time.monotonic() < ends:
         scene.feeder.feed(40)
-        scene.pause(0.3)
+        scene.pause(0.2)
     left = wire.armed
     wire.clear()
     scene.wait_for_flow()
-    return f"{times - left} times the {part} of {what} lost"
+    return f"{answers} answers and {requests} requests of {what} lost" + (f", but for {left}" if left else "")
 
 
 def storm(scene: Scene) -> str:
@@ -210,7 +211,6 @@ def poison(scene: Scene) -> str:
     return "poison in a burst"
 
 
-PARTS: Sequence[Part] = ("answer", "answer", "request")
 WEATHERS: Mapping[str, Weather] = {
     "black hole": Weather(up=False, down=False),
     "black hole for requests": Weather(up=False),
@@ -220,20 +220,22 @@ WEATHERS: Mapping[str, Weather] = {
     "narrow line": Weather(rate=200_000),
 }
 
-FAULTS: Mapping[str, Sequence[Fault]] = {
-    "F1": (kill_worker,),
-    "F2": (stop_worker,),
-    "F3": (end_worker,),
-    "F4": (kill_broker,),
-    "F5": (stop_broker,),
-    "F7": (end_backends,),
-    "F8": (crash_postgres,),
-    "F9": (stop_postgres,),
-    "F10": (trouble_wires, reset_wires),
-    "F11": (lose_commits, lose_produces),
-    "F12": (storm,),
-    "F19": (repeat,),
-    "F20": (poison,),
+FAULTS: Mapping[str, Fault] = {
+    "F1": kill_worker,
+    "F2": stop_worker,
+    "F3": end_worker,
+    "F4": kill_broker,
+    "F5": stop_broker,
+    "F7": end_backends,
+    "F8": crash_postgres,
+    "F9": stop_postgres,
+    "F10-weather": trouble_wires,
+    "F10-resets": reset_wires,
+    "F11-commits": lose_commits,
+    "F11-produces": lose_produces,
+    "F12": storm,
+    "F19": repeat,
+    "F20": poison,
 }
 
 
