@@ -220,11 +220,26 @@ class Round:
     more: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Leases:
+    """The shards a relay holds, and how many are its share. With fewer it should look again soon: others are about to let go of some."""
+
+    shards: Sequence[int]
+    share: int
+
+
 class Outbox(Protocol):
     """The relay's side of the outbox, over one connection. A shard has one relay, by a lease with an epoch."""
 
-    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
-        """Renew what `owner` has, take free or expired shards up to `most` in all; returns the shards held. Others are let go."""
+    async def lease(self, owner: str, ttl: timedelta) -> Leases:
+        """Be one of the relays for `ttl`: renew what is held, let go of what is beyond the share, take free or expired shards up to it.
+
+        Only between rounds. The share follows from the relays that were seen (see `core.share`), so the same relays keep the same shards.
+        """
+        ...
+
+    async def renew(self, owner: str, ttl: timedelta) -> None:
+        """Keep what is held for `ttl`, take nothing and let go of nothing: for a round that takes long."""
         ...
 
     async def read(self, shard: int, limit: int) -> Round:
@@ -235,7 +250,9 @@ class Outbox(Protocol):
         """What the round named was acknowledged, except `refused`, which is held with later ones of its key. Raises `FencedError`."""
         ...
 
-    async def release(self, owner: str) -> None: ...
+    async def release(self, owner: str) -> None:
+        """Let go of everything, and be no relay any more."""
+        ...
 
     async def close(self) -> None: ...
 

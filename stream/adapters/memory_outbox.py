@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from stream.adapters.memory_store import NEVER, Lease, MemoryDatabase, Written, shard_of
 from stream.core.errors import FencedError
 from stream.core.record import Ref
-from stream.ports import Feed, Feeds, Outgoing, Refusal, Round
+from stream.core.share import share
+from stream.ports import Feed, Feeds, Leases, Outgoing, Refusal, Round
 
 SHARDS = 2
 
@@ -23,8 +24,11 @@ class MemoryOutbox:
         self._epochs: dict[int, int] = {}
         self._ends: dict[int, int] = {}
 
-    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+    async def lease(self, owner: str, ttl: timedelta) -> Leases:
         self._owner, clock = owner, self._db.clock()
+        self._be_seen(owner, ttl)
+        relays = list(self._db.relays)
+        most = share(SHARDS, relays.index(owner), len(relays))
         rows = {shard: self._db.leases.get(shard, Lease()) for shard in range(SHARDS)}
         mine = [s for s, row in rows.items() if row.owner == owner and self._epochs.get(s) == row.epoch]
         free = [s for s, row in rows.items() if s not in mine and (row.owner == owner or row.until < clock)]
@@ -34,7 +38,21 @@ class MemoryOutbox:
             self._db.leases[shard] = replace(row, owner=owner, until=clock + ttl, epoch=row.epoch + (shard not in mine))
         self._let_go(owner, held)
         self._epochs = {s: self._db.leases[s].epoch for s in held}
-        return sorted(held)
+        return Leases(sorted(held), most)
+
+    async def renew(self, owner: str, ttl: timedelta) -> None:
+        self._be_seen(owner, ttl)
+        for shard, epoch in self._epochs.items():
+            row = self._db.leases[shard]
+            if (row.owner, row.epoch) == (owner, epoch):
+                self._db.leases[shard] = replace(row, until=self._db.clock() + ttl)
+
+    def _be_seen(self, owner: str, ttl: timedelta) -> None:
+        """The order of the entries is the order in which they joined."""
+        relays, clock = self._db.relays, self._db.clock()
+        relays[owner] = clock + ttl
+        for other in [name for name, until in relays.items() if name != owner and until < clock]:
+            del relays[other]
 
     async def read(self, shard: int, limit: int) -> Round:
         lease = self._lease(shard)
@@ -68,6 +86,7 @@ class MemoryOutbox:
     async def release(self, owner: str) -> None:
         self._epochs.clear()
         self._let_go(owner, ())
+        self._db.relays.pop(owner, None)
 
     async def close(self) -> None:
         """Nothing to let go of."""

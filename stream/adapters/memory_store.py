@@ -96,6 +96,7 @@ class MemoryDatabase:
         self.outbox: dict[int, Written] = {}
         self.held: dict[int, str] = {}
         self.leases: dict[int, Lease] = {}
+        self.relays: dict[str, datetime] = {}
         self.doors: dict[tuple[str, str], int] = {}
         self.numbers: Counter[str] = Counter()
 

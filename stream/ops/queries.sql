@@ -12,10 +12,11 @@ select door, name, n from door_count order by door, name;
 select topic, reason, count(*) as n, min(held_at) as oldest from outbox_held where status = 'open' group by topic, reason order by topic, reason;
 
 -- name: relays
--- Who publishes how many shards; a lease that ran out has no owner.
-select owner, count(*) as shards, min(leased_until) as until
-from outbox_position where owner <> '' and leased_until > clock_timestamp()
-group by owner order by owner;
+-- Who publishes, and how many shards each; one that was not seen lately, or whose lease ran out, is none.
+select r.owner, count(p.shard) as shards, r.seen_until as until
+from relay r left join outbox_position p on p.owner = r.owner and p.leased_until > clock_timestamp()
+where r.seen_until > clock_timestamp()
+group by r.owner order by r.owner;
 
 -- name: timers_of_machines
 -- Timers by machine: how many there are, how many are past their instant, and the first.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UncertainError
-from stream.ports import Outbox, Publisher, Round, Telemetry
+from stream.ports import Outbox, Outgoing, Publisher, Refusal, Round, Telemetry
 from stream.runtime.waiting import Bell, Stop, Trouble
 
 SHORTEST, LONGEST = 0.02, 1.0
@@ -23,12 +23,11 @@ GIVEN_UP = 5.0
 
 @dataclass(frozen=True, kw_only=True)
 class RelaySettings:
-    """`owner` names this relay in the leases; `most` is how many shards it takes at once; `last`: seconds to send what is left at the end."""
+    """`owner` names this relay in the leases; `last`: seconds to send what is left at the end."""
 
     owner: str
     batch: int = 1000
     lease: timedelta = timedelta(seconds=15)
-    most: int = 1 << 15
     last: float = 5.0
 
 
@@ -73,6 +72,8 @@ class Relay:
             for shard in self._shards:
                 # A turn of all shards may take longer than the lease.
                 await self._lease()
+                if shard not in self._shards:
+                    continue
                 round = await self._shard(shard)
                 sent |= round is not None and (bool(round.rows) or round.more)
             self._outages.over()
@@ -87,9 +88,15 @@ class Relay:
         now = anyio.current_time()
         if now < self._renew_at:
             return
-        # A third of the lease: two renewals may fail before another relay takes over.
-        self._shards = await self._outbox.lease(self._set.owner, self._set.lease, self._set.most)
-        self._renew_at = now + self._set.lease.total_seconds() / 3
+        leases = await self._outbox.lease(self._set.owner, self._set.lease)
+        self._shards = leases.shards
+        # What is missing of the share comes free when the others next renew.
+        self._renew_at = now + (self._third if len(leases.shards) >= leases.share else min(self._third, LONGEST))
+
+    @property
+    def _third(self) -> float:
+        """Seconds between two renewals: two may fail before another relay takes over."""
+        return self._set.lease.total_seconds() / 3
 
     async def _shard(self, shard: int) -> Round | None:
         """One round; None when the shard was lost."""
@@ -104,10 +111,9 @@ class Relay:
             return None
 
     async def _publish(self, round: Round) -> None:
-        publisher = await self._started()
         began = time.time_ns()
         try:
-            refused = await publisher.publish(round.rows)
+            refused = await self._sent(round.rows)
         except UncertainError as error:
             self._parts.telemetry.sent(round.rows, began, time.time_ns(), str(error))
             raise
@@ -115,6 +121,27 @@ class Relay:
             structlog.get_logger("stream").error("message refused: its key is held", seq=refusal.seq, reason=refusal.reason, error=refusal.error)
         await self._outbox.advance(round, refused)
         self._parts.telemetry.sent(round.rows, began, time.time_ns())
+
+    async def _sent(self, rows: Sequence[Outgoing]) -> Sequence[Refusal]:
+        """Publish, keeping the leases: a slow broker may need longer than they last, and whoever took over would only send the same again."""
+        refused: Sequence[Refusal] = ()
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._keep)
+                publisher = await self._started()
+                refused = await publisher.publish(rows)
+                tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            # One of the two failed, the other was cut short for it.
+            raise group.exceptions[0] from None
+        return refused
+
+    async def _keep(self) -> None:
+        while True:
+            await anyio.sleep(self._third)
+            # The connection must be free again when the send has ended.
+            with anyio.move_on_after(GIVEN_UP, shield=True), suppress(UnavailableError):
+                await self._outbox.renew(self._set.owner, self._set.lease)
 
     async def _started(self) -> Publisher:
         if self._publisher is None:
@@ -136,6 +163,8 @@ class Relay:
             while passes and anyio.current_time() < ends:
                 await self._lease()
                 shard, left = passes.popitem()
+                if shard not in self._shards:
+                    continue
                 round = await self._shard(shard)
                 # A full round is within a pass; any other ends one.
                 left -= round is None or len(round.rows) < self._set.batch

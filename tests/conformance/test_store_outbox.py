@@ -18,7 +18,7 @@ TTL = timedelta(minutes=5)
 
 async def test_what_was_committed_is_read_once_in_order(storage: Storage) -> None:
     store, outbox = storage.store(), storage.outbox()
-    shards = await outbox.lease("r", TTL, 99)
+    shards = (await outbox.lease("r", TTL)).shards
     await tell(store, *(message("k", n) for n in range(5)))
     assert await store.backlog() == 5
     assert await drain(outbox, shards, limit=2) == [f"m-{n}" for n in range(5)]
@@ -30,7 +30,7 @@ async def test_what_was_committed_is_read_once_in_order(storage: Storage) -> Non
 
 async def test_what_was_not_acknowledged_is_read_again(storage: Storage) -> None:
     store, outbox = storage.store(), storage.outbox()
-    shards = await outbox.lease("r", TTL, 99)
+    shards = (await outbox.lease("r", TTL)).shards
     await tell(store, message("k", 1), message("k", 2))
     for shard in shards:
         await outbox.read(shard, 1)
@@ -39,7 +39,7 @@ async def test_what_was_not_acknowledged_is_read_again(storage: Storage) -> None
 
 async def test_a_half_sent_pass_goes_on_after_another_relay_took_over(storage: Storage) -> None:
     store, first, second = storage.store(), storage.outbox(), storage.outbox()
-    shards = await first.lease("a", TTL, 99)
+    shards = (await first.lease("a", TTL)).shards
     await tell(store, *(message("k", n) for n in range(4)))
     for shard in shards:
         round = await first.read(shard, 2)
@@ -47,16 +47,17 @@ async def test_a_half_sent_pass_goes_on_after_another_relay_took_over(storage: S
             await first.advance(round, ())
     await tell(store, message("k", 4))
     await first.release("a")
-    assert await drain(second, await second.lease("b", TTL, 99)) == ["m-2", "m-3", "m-4"]
+    assert await drain(second, (await second.lease("b", TTL)).shards) == ["m-2", "m-3", "m-4"]
 
 
 async def test_a_shard_has_one_relay_and_an_expired_one_is_fenced(storage: Storage) -> None:
     store, first, second = storage.store(), storage.outbox(), storage.outbox()
-    shards = await first.lease("a", TTL, 99)
-    assert await second.lease("b", TTL, 99) == []
-    assert await first.lease("a", timedelta(0), 99) == shards
+    shards = (await first.lease("a", TTL)).shards
+    await first.renew("a", timedelta(0))
     await tell(store, message("k", 1))
-    assert await second.lease("b", TTL, 99) == shards
+    await second.lease("b", TTL)
+    await first.renew("a", timedelta(0))
+    assert (await second.lease("b", TTL)).shards == shards
     for shard in shards:
         with pytest.raises(FencedError):
             await first.read(shard, 10)
@@ -65,27 +66,77 @@ async def test_a_shard_has_one_relay_and_an_expired_one_is_fenced(storage: Stora
 
 async def test_a_relay_that_lost_its_lease_while_sending_cannot_move_the_position(storage: Storage) -> None:
     store, first, second = storage.store(), storage.outbox(), storage.outbox()
-    shards = await first.lease("a", TTL, 99)
+    shards = (await first.lease("a", TTL)).shards
     await tell(store, message("k", 1))
     rounds = [await first.read(shard, 10) for shard in shards]
-    await first.lease("a", timedelta(0), 99)
-    await second.lease("b", TTL, 99)
+    await first.renew("a", timedelta(0))
+    assert (await second.lease("b", TTL)).shards == shards
     for round in rounds:
         with pytest.raises(FencedError):
             await first.advance(round, ())
     assert await drain(second, shards) == ["m-1"]
 
 
-async def test_a_relay_takes_no_more_shards_than_it_may_and_leaves_the_rest(storage: Storage) -> None:
+async def test_relays_share_the_shards_and_keep_what_they_have_while_they_are_the_same(storage: Storage) -> None:
     first, second = storage.outbox(), storage.outbox()
-    everything = await first.lease("a", TTL, 99)
-    assert await first.lease("a", TTL, 1) == everything[:1]
-    assert await second.lease("b", TTL, 99) == everything[1:]
+    everything = (await first.lease("a", TTL)).shards
+    waiting = await second.lease("b", TTL)
+    assert (waiting.shards, waiting.share) == ([], len(everything) // 2)
+    halves = [(await outbox.lease(name, TTL)).shards for name, outbox in (("a", first), ("b", second))]
+    assert sorted([*halves[0], *halves[1]]) == list(everything)
+    assert abs(len(halves[0]) - len(halves[1])) <= 1
+    for _ in range(3):
+        assert [(await outbox.lease(name, TTL)).shards for name, outbox in (("a", first), ("b", second))] == halves
+
+
+async def test_what_a_relay_that_died_held_is_taken_when_its_lease_ends(storage: Storage) -> None:
+    first, second = storage.outbox(), storage.outbox()
+    everything = (await first.lease("a", TTL)).shards
+    await second.lease("b", TTL)
+    await first.lease("a", TTL)
+    await second.lease("b", TTL)
+    await first.renew("a", timedelta(0))
+    assert (await second.lease("b", TTL)).shards == everything
+
+
+async def test_a_relay_that_ends_leaves_its_share_to_the_others_at_once(storage: Storage) -> None:
+    first, second = storage.outbox(), storage.outbox()
+    everything = (await first.lease("a", TTL)).shards
+    await second.lease("b", TTL)
+    await first.release("a")
+    assert (await second.lease("b", TTL)).shards == everything
+
+
+async def test_a_long_round_keeps_what_is_held_even_beyond_the_share(storage: Storage) -> None:
+    store, first, second = storage.store(), storage.outbox(), storage.outbox()
+    shards = (await first.lease("a", TTL)).shards
+    await tell(store, message("k", 1))
+    rounds = [await first.read(shard, 10) for shard in shards]
+    await second.lease("b", TTL)
+    await first.renew("a", TTL)
+    assert (await second.lease("b", TTL)).shards == []
+    for round in rounds:
+        await first.advance(round, ())
+
+
+async def test_a_shard_that_was_let_go_of_is_sent_by_its_new_relay_alone(storage: Storage) -> None:
+    store, first, second = storage.store(), storage.outbox(), storage.outbox()
+    everything = (await first.lease("a", TTL)).shards
+    await second.lease("b", TTL)
+    kept = (await first.lease("a", TTL)).shards
+    taken = (await second.lease("b", TTL)).shards
+    await tell(store, *(message(key, n) for n, key in enumerate("abcdefgh")))
+    for shard in taken:
+        with pytest.raises(FencedError):
+            await first.read(shard, 10)
+    sent = await drain(first, kept) + await drain(second, taken)
+    assert sorted(sent) == [f"m-{n}" for n in range(8)]
+    assert sorted([*kept, *taken]) == list(everything)
 
 
 async def test_a_refused_message_holds_later_ones_of_its_key_and_nothing_else(storage: Storage) -> None:
     store, outbox = storage.store(), storage.outbox()
-    shards = await outbox.lease("r", TTL, 99)
+    shards = (await outbox.lease("r", TTL)).shards
     await tell(store, message("k", 1), message("k", 2), message("k", 3, topic="other"))
     for shard in shards:
         round = await outbox.read(shard, 10)
@@ -105,7 +156,7 @@ async def test_feeds_name_the_oldest_unsent_message_of_each_topic(storage: Stora
     feeds = await timetable.feeds()
     assert set(feeds.unsent) == {"out", "other"}
     assert all(before <= at <= feeds.now for at in feeds.unsent.values())
-    await drain(outbox, await outbox.lease("r", TTL, 99))
+    await drain(outbox, (await outbox.lease("r", TTL)).shards)
     assert (await timetable.feeds()).unsent == {}
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.core.errors import UnavailableError, UncertainError
-from stream.ports import Outgoing, Refusal, Round
+from stream.ports import Leases, Outgoing, Refusal, Round
 from stream.runtime.relay import Relay, RelayParts, RelaySettings
 from stream.runtime.waiting import Bell, Stop
 
@@ -24,8 +24,10 @@ class Outbox:
         self.advanced: list[int] = []
         self.calls: list[str] = []
 
-    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
-        return (0,)
+    async def lease(self, owner: str, ttl: timedelta) -> Leases:
+        return Leases((0,), 1)
+
+    async def renew(self, owner: str, ttl: timedelta) -> None: ...
 
     async def read(self, shard: int, limit: int) -> Round:
         self.rounds += 1
@@ -115,6 +117,54 @@ async def test_a_relay_that_cannot_send_tries_once_more_at_its_end(error: Except
     outbox, publisher = Stopping(stop, ahead=50), Publisher(error)
     await relay(outbox, publisher, stop).run()
     assert (publisher.sends, publisher.stopped, outbox.calls) == (2, True, ["release", "close"])
+
+
+class Sharing(Outbox):
+    """Three shards at first, one once others came; says when it was renewed, and which shards were read."""
+
+    def __init__(self) -> None:
+        super().__init__(ahead=0)
+        self.read_of: list[int] = []
+        self.renewed = anyio.Event()
+
+    async def lease(self, owner: str, ttl: timedelta) -> Leases:
+        return Leases((0, 1, 2) if not self.read_of else (0,), 1)
+
+    async def renew(self, owner: str, ttl: timedelta) -> None:
+        self.renewed.set()
+
+    async def read(self, shard: int, limit: int) -> Round:
+        self.read_of.append(shard)
+        return await super().read(shard, limit)
+
+
+async def test_a_relay_reads_nothing_of_a_shard_it_let_go_of_within_a_turn() -> None:
+    stop = Stop()
+    outbox = Sharing()
+    ending = RelayParts(outbox=lambda: outbox, publisher=Publisher, telemetry=MemoryTelemetry(), bell=Bell())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Relay(RelaySettings(owner="us", lease=timedelta(0), last=0.0), ending, stop).run)
+        with anyio.fail_after(30):
+            while len(outbox.read_of) < 5:
+                await anyio.lowlevel.checkpoint()
+        stop.set()
+    assert set(outbox.read_of) == {0}
+
+
+async def test_a_send_that_takes_longer_than_a_lease_keeps_it() -> None:
+    outbox, stop = Sharing(), Stop()
+    outbox.ahead = 1
+
+    class Slow(Publisher):
+        async def publish(self, batch: Sequence[Outgoing]) -> Sequence[Refusal]:
+            await outbox.renewed.wait()
+            stop.set()
+            return await super().publish(batch)
+
+    made = RelayParts(outbox=lambda: outbox, publisher=Slow, telemetry=MemoryTelemetry(), bell=Bell())
+    with anyio.fail_after(30):
+        await Relay(RelaySettings(owner="us", lease=timedelta(milliseconds=30), last=0.0), made, stop).run()
+    assert outbox.advanced == [0]
 
 
 async def test_a_relay_that_fails_leaves_no_producer_and_no_lease_behind_and_sends_no_more() -> None:

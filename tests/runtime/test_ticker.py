@@ -111,7 +111,7 @@ class Kitchen:
             await self.ticker.turn()
 
     async def send(self) -> None:
-        for shard in await self.outbox.lease("relay", timedelta(minutes=1), 100):
+        for shard in (await self.outbox.lease("relay", timedelta(minutes=1))).shards:
             round = await self.outbox.read(shard, 100)
             await self.outbox.advance(round, await MemoryPublisher(self.broker).publish(round.rows))
 

@@ -13,10 +13,11 @@ from datetime import timedelta
 
 import asyncpg
 
-from stream.adapters.postgres.columns import message_headers
+from stream.adapters.postgres.columns import SHARDS, message_headers
 from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.core.errors import FencedError
-from stream.ports import Outgoing, Refusal, Round
+from stream.core.share import share
+from stream.ports import Leases, Outgoing, Refusal, Round
 
 _BEHIND = ("behind", "an earlier message of its key is held")
 
@@ -39,13 +40,22 @@ class PostgresOutbox:
         self._epochs: dict[int, int] = {}
         self._passages: dict[int, _Passage] = {}
 
-    async def lease(self, owner: str, ttl: timedelta, most: int) -> Sequence[int]:
+    async def lease(self, owner: str, ttl: timedelta) -> Leases:
         self._owner = owner
-        known = sorted(self._epochs.items())
-        rows = await self.connection.fetch("lease_shards", owner, [s for s, _ in known], [e for _, e in known], ttl, most)
+        seen = (await self.connection.fetch("see_relay", owner, ttl))[0]
+        mine = share(SHARDS, seen["earlier"], seen["others"] + 1)
+        rows = await self.connection.fetch("lease_shards", owner, *self._known(), ttl, mine)
         self._epochs = {row["shard"]: row["epoch"] for row in rows}
         await self.connection.execute("release_shards", owner, sorted(self._epochs))
-        return sorted(self._epochs)
+        await self.connection.execute("forget_relays", "")
+        return Leases(sorted(self._epochs), mine)
+
+    async def renew(self, owner: str, ttl: timedelta) -> None:
+        await self.connection.fetch("see_relay", owner, ttl)
+        await self.connection.execute("renew_shards", owner, *self._known(), ttl)
+
+    def _known(self) -> tuple[list[int], list[int]]:
+        return list(self._epochs), list(self._epochs.values())
 
     async def read(self, shard: int, limit: int) -> Round:
         while True:
@@ -94,6 +104,7 @@ class PostgresOutbox:
     async def release(self, owner: str) -> None:
         self._epochs.clear()
         await self.connection.execute("release_shards", owner, [])
+        await self.connection.execute("forget_relays", owner)
 
     async def close(self) -> None:
         await self.connection.close()

@@ -4,6 +4,22 @@
 -- Both clocks.
 select stream_now() as now, clock_timestamp() as clock;
 
+-- name: see_relay
+-- Keeps `$1` among the relays for `$2`; says how many others there are, and how many of them came before.
+with me as (
+    insert into relay (owner, seen_until) values ($1, clock_timestamp() + $2)
+    on conflict (owner) do update set seen_until = excluded.seen_until
+    returning joined
+)
+select count(r.owner)::integer as others, (count(*) filter (where r.joined < me.joined))::integer as earlier
+from me left join relay r on r.owner <> $1 and r.seen_until > clock_timestamp();
+
+-- name: forget_relays
+-- Takes `$1` and those that were not seen any more from the list; who is just being seen again stays.
+delete from relay where owner in (
+    select owner from relay where owner = $1 or seen_until < clock_timestamp() order by owner for update skip locked
+);
+
 -- name: lease_shards
 -- Renews what is held under a known epoch, takes what is free, expired or left behind by a namesake, up to `$5` shards in all.
 with wanted as (
@@ -20,6 +36,13 @@ set owner = $1, leased_until = clock_timestamp() + $4, epoch = p.epoch + case wh
 from wanted
 where p.shard = wanted.shard
 returning p.shard, p.epoch;
+
+-- name: renew_shards
+-- Prolongs what is held under a known epoch.
+update outbox_position p
+set leased_until = clock_timestamp() + $4
+from unnest($2::smallint[], $3::bigint[]) as k (shard, epoch)
+where p.shard = k.shard and p.epoch = k.epoch and p.owner = $1;
 
 -- name: release_shards
 -- Lets go of what `$1` holds, except the shards named.

@@ -16,7 +16,7 @@ select to_regclass('schema_migration') is not null as there;
 
 -- name: missing_rights
 -- Tables that this role may not write.
-select t from unnest(array['partition', 'entity', 'timer', 'waiting', 'dead_letter', 'outbox_position']) t
+select t from unnest(array['partition', 'entity', 'timer', 'waiting', 'dead_letter', 'outbox_position', 'outbox_held', 'relay']) t
 where not has_table_privilege(t, 'select, insert, update')
 union all
 select t from unnest(array['inbox', 'history', 'outbox', 'audit']) t

@@ -114,10 +114,13 @@ async def test_a_worker_role_does_all_the_work_and_cannot_rewrite_history(databa
     storage = in_postgres(database)
     storage.new_store = lambda: PostgresStore(worker)
     storage.new_timetable = lambda: PostgresTimetable(worker)
+    storage.new_outbox = lambda: PostgresOutbox(worker)
     async with closing(storage):
-        store = storage.store()
+        store, outbox = storage.store(), storage.outbox()
         await store.adopt(TopicPartition("jobs", 0), owner="w", generation=1, begin=0)
         await tell(store, message("k", 1))
+        assert await drain(outbox, (await outbox.lease("r", timedelta(minutes=5))).shards) == ["m-1"]
+        await outbox.release("r")
         assert await storage.timetable().rotate() == []
     connection = Connection(worker)
     for order in ("update history set actor = 'x'", "delete from history", "delete from outbox", "create table mine ()", "delete from audit"):
@@ -154,7 +157,7 @@ async def test_partitions_are_made_ahead_and_dropped_only_when_all_was_sent(smal
     outbox = small.outbox()
     await tell(store, *(message("k", n) for n in range(15)))
     assert not [done for done in await timetable.rotate() if done.startswith("dropped")]
-    await drain(outbox, await outbox.lease("r", timedelta(minutes=5), 99))
+    await drain(outbox, (await outbox.lease("r", timedelta(minutes=5))).shards)
     assert "dropped outbox_p0" in await timetable.rotate()
     await tell(store, *(message("k", n) for n in range(10)))
     assert await store.backlog() == 10

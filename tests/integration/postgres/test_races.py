@@ -120,7 +120,7 @@ async def test_a_clock_sees_that_its_state_was_left_meanwhile(rivals: Rivals, ru
 )
 async def test_a_late_committer_is_not_passed_over(rivals: Rivals, rules: dict[str, str], sent: list[str]) -> None:
     rivals.without(rules)
-    shards = await rivals.outbox.lease("r", timedelta(minutes=5), 99)
+    shards = (await rivals.outbox.lease("r", timedelta(minutes=5))).shards
     async with rivals.one.transaction() as tx:
         await tx.claim_timers(())
         await move(tx, message("k", 1))
@@ -131,7 +131,7 @@ async def test_a_late_committer_is_not_passed_over(rivals: Rivals, rules: dict[s
 
 
 async def test_an_open_transaction_delays_nothing_but_its_own_messages(rivals: Rivals) -> None:
-    shards = await rivals.outbox.lease("r", timedelta(minutes=5), 99)
+    shards = (await rivals.outbox.lease("r", timedelta(minutes=5))).shards
     async with rivals.one.transaction() as tx:
         await tx.claim_timers(())
         await move(tx, message("k", 0))

@@ -1,4 +1,4 @@
-"""A process of its own for the tests that kill one: `python -m tests.integration.runtime.child TAG KAFKA DSN`."""
+"""A process of its own for the tests that kill one: `python -m tests.integration.runtime.child TAG KAFKA DSN [ROLE ...]`."""
 
 import sys
 
@@ -11,11 +11,12 @@ from stream.runtime.logs import configure
 from tests.integration.runtime.world import World, application, broker
 
 
-async def main(tag: str, kafka: str, dsn: str) -> None:
+async def main(*words: str) -> None:
+    tag, kafka, dsn, *roles = words
     configure("json")
     world = World(tag, application(tag), kafka, dsn, MemoryTelemetry(), KafkaPublisher(broker(kafka)))
-    await run(world.app, world.settings, world.parts())
+    await run(world.app, world.settings, world.parts(), roles)
 
 
 if __name__ == "__main__":
-    anyio.run(main, sys.argv[1], sys.argv[2], sys.argv[3])
+    anyio.run(main, *sys.argv[1:])

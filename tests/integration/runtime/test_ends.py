@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
-import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
 
 import asyncpg
 import pytest
 
-from tests.integration.runtime.world import World, reaches, world
+from tests.integration.runtime.world import World, child, reaches, world
 
 POTS = [f"pot {n}" for n in range(8)]
 
@@ -21,18 +18,6 @@ POTS = [f"pot {n}" for n in range(8)]
 async def pottery(kafka: str, database: str) -> AsyncGenerator[World]:
     async with world(kafka, database) as made:
         yield made
-
-
-@asynccontextmanager
-async def child(pottery: World) -> AsyncGenerator[Process]:
-    command = (sys.executable, "-m", "tests.integration.runtime.child", pottery.tag, pottery.kafka, pottery.dsn)
-    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        with suppress(ProcessLookupError):
-            process.kill()
-        await process.communicate()
 
 
 async def says(process: Process, word: str) -> None:

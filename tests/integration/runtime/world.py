@@ -1,8 +1,11 @@
 """A tiny App on topics of its own, a broker and a database: what these tests set going and look at."""
 
+import asyncio
 import json
+import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -92,6 +95,9 @@ class World:
     def settings(self) -> Settings:
         return Settings(group=f"g-{self.tag}", batch=50, drain=10, relay_lease=5)
 
+    def settings_of(self, *roles: str) -> Settings:
+        return replace(self.settings, roles=roles)
+
     def parts(self, *, dsn: str = "", quick: bool = False) -> Parts:
         kafka = broker(self.kafka)
         if quick:
@@ -173,11 +179,24 @@ class World:
         return told
 
 
+@asynccontextmanager
+async def child(pottery: World, *roles: str) -> AsyncGenerator[Process]:
+    """The same in a process of its own, killed at the end."""
+    command = (sys.executable, "-m", "tests.integration.runtime.child", pottery.tag, pottery.kafka, pottery.dsn, *roles)
+    process = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
 def broker(bootstrap: str) -> KafkaSettings:
     return KafkaSettings(bootstrap=bootstrap, session=6, heartbeat=0.5, rebalance=5, request=7)
 
 
-async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within: float = 30.0) -> None:
+async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within: float = 120.0) -> None:
     """Look until it is as wanted; a deadline is only there to end a test that hangs."""
     seen: object = None
     with anyio.move_on_after(within):
