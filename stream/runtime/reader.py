@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import anyio
 import structlog
 
-from stream.core.errors import FencedError, UnavailableError
+from stream.core.errors import FencedError, UnavailableError, UnreadableBatchError
 from stream.core.record import fingerprint
 from stream.ports import Log, Position, Store
 from stream.runtime.assignment import Holding
@@ -89,6 +89,8 @@ class Reader:
             while self._on and not self._held.halted:
                 try:
                     await (self._open() if self._held.next_offset is None else self._step())
+                except UnreadableBatchError as error:
+                    await self._trouble.wait(error)
                 except (UnavailableError, FencedError) as error:
                     await self._trouble.wait(error)
                     if self._trouble.failures > PATIENCE:

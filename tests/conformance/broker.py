@@ -19,6 +19,7 @@ from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.memory_log import MemoryBroker, MemoryLog, MemoryPublisher
 from stream.core.record import Header, TopicPartition
 from stream.ports import Log, Publisher
+from tests.forged import Forger, flipped, forging
 
 FOREIGN = "\udcff\udcfe"
 """A header key of the bytes FF FE, as a record shows it."""
@@ -36,6 +37,10 @@ class World(Protocol):
         ...
 
     async def append_aborted(self, place: TopicPartition, value: bytes) -> None: ...
+    async def append_broken(self, place: TopicPartition, records: int) -> range:
+        """A batch nobody can read; its offsets."""
+        ...
+
     def log(self) -> Log: ...
     def publisher(self) -> Publisher: ...
 
@@ -86,6 +91,9 @@ class MemoryWorld:
     async def append_aborted(self, place: TopicPartition, value: bytes) -> None:
         self.broker.append(place, value, aborted=True)
 
+    async def append_broken(self, place: TopicPartition, records: int) -> range:
+        return self.broker.append_broken(place, records)
+
     def log(self) -> Log:
         return MemoryLog(self.broker)
 
@@ -106,8 +114,8 @@ async def _holds(look: Callable[[], Awaitable[bool]]) -> None:
 
 
 class KafkaWorld:
-    def __init__(self, bootstrap: str, admin: AIOKafkaAdminClient, plain: aiokafka.AIOKafkaProducer) -> None:
-        self.settings, self._admin, self._plain = settings(bootstrap), admin, plain
+    def __init__(self, bootstrap: str, admin: AIOKafkaAdminClient, plain: aiokafka.AIOKafkaProducer, forger: Forger) -> None:
+        self.settings, self._admin, self._plain, self._forger = settings(bootstrap), admin, plain, forger
 
     async def topic(self, partitions: int = 1, **configs: str) -> str:
         name = f"conformance-{uuid4().hex}"
@@ -145,6 +153,9 @@ class KafkaWorld:
         await producer.abort_transaction()
         await producer.stop()
 
+    async def append_broken(self, place: TopicPartition, records: int) -> range:
+        return await self._forger.append(self._plain, place, flipped, records)
+
     def log(self) -> Log:
         return KafkaLog(self.settings)
 
@@ -161,7 +172,7 @@ async def kafka_world(bootstrap: str) -> AsyncGenerator[KafkaWorld]:
         await admin.start()
         stack.push_async_callback(plain.stop)
         await plain.start()
-        yield KafkaWorld(bootstrap, admin, plain)
+        yield KafkaWorld(bootstrap, admin, plain, stack.enter_context(forging()))
 
 
 @asynccontextmanager

@@ -237,10 +237,9 @@ async def test_a_started_log_is_healthy_and_mirrors_without_waiting(world: World
         assert log.healthy()
 
 
-async def test_a_batch_nobody_can_read_is_named_after_what_comes_before_it_and_stays_until_it_is_passed() -> None:
-    world = MemoryWorld()
+async def test_a_batch_nobody_can_read_is_named_after_what_comes_before_it_and_stays_until_it_is_passed(world: World) -> None:
     place = await filled(world, 2)
-    bad = world.broker.append_broken(place, records=3)
+    bad = await world.append_broken(place, 3)
     await world.append(place, b"after")
     async with member(world, [place.topic], uuid4().hex) as (log, watch):
         await watch.until(lambda: place in watch.owned)

@@ -24,11 +24,12 @@ from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssigno
 from aiokafka.errors import NodeNotReadyError, NoOffsetForPartitionError
 
 from stream.adapters.kafka import identity
+from stream.adapters.kafka.batch import BrokenBatchError
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
 from stream.adapters.kafka.diagnosis import Network, started, stay
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten, tame
-from stream.core.errors import ConfigurationError, FencedError, UnavailableError
+from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UnreadableBatchError
 from stream.core.record import Record, TopicPartition
 from stream.ports import Assignment, TopicNow
 
@@ -197,11 +198,22 @@ class KafkaLog:
             # Said once after an assignment, about an offset that our seek has made pointless.
             if isinstance(error.__cause__, NoOffsetForPartitionError):
                 return ()
+            if isinstance(error.__cause__, BrokenBatchError):
+                raise self._unreadable(gate, error.__cause__) from None
             raise
         if not self._current(gate):
             return ()
         gate.position = position
         return [_record(r) for r in found]
+
+    def _unreadable(self, gate: _Gate, broken: BrokenBatchError) -> UnreadableBatchError:
+        """Its header may lie, or be lost: the batch holds the position we are at, and ends neither before it nor behind the log."""
+        consumer, _ = self._started()
+        at = gate.position
+        most = consumer.highwater(gate.place) or at + 1
+        start = broken.start if 0 <= broken.start <= at else at
+        end = max(at + 1, min(broken.end, most))
+        return UnreadableBatchError(TopicPartition(*gate.place), start, end, broken.fault)
 
     def _current(self, gate: _Gate) -> bool:
         return self._gates.get(TopicPartition(gate.place.topic, gate.place.partition)) is gate
