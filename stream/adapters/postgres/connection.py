@@ -42,6 +42,7 @@ class PostgresSettings:
     statement: float = 5.0
     lock: float = 2.0
     idle: float = 10.0
+    transaction: float = 30.0
 
     def faults(self) -> Iterator[str]:
         """What is wrong with the URL, or would let what is stored travel in plain text beyond this machine."""
@@ -186,7 +187,7 @@ class Connection:
     async def _connect(self) -> asyncpg.Connection:
         given = self.settings
         given.check()
-        return await asyncpg.connect(
+        link = await asyncpg.connect(
             given.dsn,
             password=given.password or None,
             timeout=given.connect,
@@ -208,6 +209,15 @@ class Connection:
                 **self._planner,
             },
         )
+        try:
+            if link.get_server_version() >= (17,):
+                # A client frozen between preparing a statement and executing it is not idle, and no statement is under way: no other limit
+                # ends its transaction, and with it its locks. Servers before 17 know no such limit.
+                await link.execute(QUERIES["limit_transaction"], f"{max(given.transaction, given.statement)}s")
+        except BaseException:
+            link.terminate()
+            raise
+        return link
 
     def _known(self, error: BaseException) -> StreamError:
         """Ours for theirs; a connection that may be half-way through something is thrown away."""

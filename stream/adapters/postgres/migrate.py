@@ -50,7 +50,7 @@ async def pending(settings: PostgresSettings) -> list[Migration]:
 async def apply(settings: PostgresSettings, migrations: Sequence[Migration] | None = None) -> list[Migration]:
     """Apply what is pending, all or nothing; several at once wait for each other. Returns what was applied."""
     # Making an index on a grown table takes its time.
-    connection = Connection(replace(settings, statement=600, lock=60))
+    connection = Connection(replace(settings, statement=600, lock=60, transaction=3600))
     try:
         async with connection.transaction("begin_plain"):
             await connection.fetch("migration_lock", settings.schema)

@@ -40,3 +40,7 @@ create table if not exists schema_migration (
 
 -- name: note_migration
 insert into schema_migration (number, name, checksum) values ($1, $2, $3);
+
+-- name: limit_transaction
+-- How long any transaction of this connection may last.
+select set_config('transaction_timeout', $1, false);
