@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -11,7 +11,7 @@ import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UnreadableBatchError
-from stream.core.record import fingerprint
+from stream.core.record import Record, fingerprint
 from stream.ports import Log, Position, Store
 from stream.runtime.assignment import Holding
 from stream.runtime.waiting import Stop, Trouble
@@ -155,16 +155,30 @@ class Reader:
         asked = self._ports.clock()
         records = await self._ports.log.fetch(self._held.place, limit=self._ports.batch, within=WITHIN)
         self._trouble.over()
-        if not self._on or self._held.next_offset is None:
-            return
-        end = await self._ports.log.position(self._held.place)
-        if records or (end > self._held.next_offset and not self._held.taken):
+        if records:
+            # Nothing is awaited in between: what was fetched and then dropped by an error would never be fetched again.
+            self._keep(records, records[-1].offset + 1)
+        elif self._on:
+            self._nothing(asked, await self._ports.log.position(self._held.place))
+
+    def _keep(self, records: Sequence[Record], end: int) -> None:
+        if self._on and self._held.next_offset is not None:
             self._held.put(records, end)
             self._ports.ready()
-        elif asked and not self._held.taken and end == self._held.next_offset:
-            # An empty fetch is the log's own word that there is no more. Asking for its end beside that would queue, for every partition twice a
-            # second, behind the long poll of the one connection that all of them share.
-            self._held.drained_at = asked
+
+    def _nothing(self, asked: datetime | None, end: int) -> None:
+        """An empty fetch is the log's own word that there is no more; where its position went on nevertheless, there was nothing but gaps.
+
+        Asking for the log's end beside that would queue, for every partition twice a second, behind the long poll of the one connection that all
+        of them share.
+        """
+        held = self._held
+        if held.next_offset is None or held.taken:
+            return
+        if end > held.next_offset:
+            self._keep((), end)
+        elif asked and end == held.next_offset:
+            held.drained_at = asked
 
 
 def _outside(begin: int, at: int, end: int) -> str:
