@@ -111,6 +111,9 @@ class Session:
                 await self._adopter.close()
 
     def _arrived(self, held: Holding) -> None:
+        if self._end:
+            # We are leaving, and the group does not know it yet: whoever gets this partition next reads it.
+            return
         if self._tasks:
             self._read(held)
         else:
