@@ -47,7 +47,8 @@ def outcome(task: asyncio.Task[T], what: str) -> T:
     if task.cancelled():
         raise UnavailableError(f"{what}: the Kafka client gave up")
     error = task.exception()
-    if isinstance(error, KafkaError | OSError | AssertionError | ValueError | KeyError):
+    # RuntimeError: what uvloop says of a connection that was closed under the client's hands, and the client then says for good.
+    if isinstance(error, KafkaError | OSError | AssertionError | ValueError | KeyError | RuntimeError):
         raise UnavailableError(f"{what}: {type(error).__name__}: {error}") from error
     return task.result()
 
