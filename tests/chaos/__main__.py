@@ -38,8 +38,16 @@ def show(report: Report) -> None:
             console.print(f"  {name:14} {_line(value)}")
     for line in report.faults:
         console.print(f"[red]fault[/red] {line}", markup=True, soft_wrap=True)
-    told = f"[red]{len(report.faults)} FAULTS[/red], again by: {report.wish.command()}" if report.faults else "[green]every oracle holds[/green]"
+    told = f"[red]{len(report.faults)} FAULTS[/red], again by: {report.command}" if report.faults else "[green]every oracle holds[/green]"
     console.print(told, soft_wrap=True)
+
+
+def told(report: Report, out: Path | None) -> int:
+    """Show a report, write it down where asked to; the code to end with."""
+    show(report)
+    if out:
+        out.write_text(json.dumps({"command": report.command, "faults": report.faults, **report.figures}, indent=2))
+    return 1 if report.faults else 0
 
 
 def _line(value: Any) -> str:
@@ -50,11 +58,7 @@ def _line(value: Any) -> str:
 
 def main() -> int:
     wish, out, keep = asked()
-    report = run(wish, console.print, keep)
-    show(report)
-    if out:
-        out.write_text(json.dumps({"command": wish.command(), "faults": report.faults, **report.figures}, indent=2))
-    return 1 if report.faults else 0
+    return told(run(wish, console.print, keep), out)
 
 
 if __name__ == "__main__":

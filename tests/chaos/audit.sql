@@ -4,7 +4,8 @@
 -- Tests alone add this to a database of theirs; the library knows nothing of it.
 create table chaos_move (
     id bigint generated always as identity primary key,
-    topic text not null, partition integer not null, epoch bigint not null, before bigint not null, after bigint not null, owner text not null
+    topic text not null, partition integer not null, epoch bigint not null, before bigint not null, after bigint not null, owner text not null,
+    at timestamptz not null default clock_timestamp()
 );
 create function note_move() returns trigger language plpgsql security definer set search_path from current as $$
 begin
@@ -15,7 +16,7 @@ end $$;
 create trigger note_move after update of next_offset on partition for each row when (old.next_offset <> new.next_offset) execute function note_move();
 
 -- name: moves
-select topic, partition, epoch, before, after, owner from chaos_move order by id;
+select topic, partition, epoch, before, after, owner, at from chaos_move order by id;
 
 -- name: standing
 -- Where every partition stands.
@@ -61,3 +62,10 @@ from waiting where outcome = 'parked' order by machine, entity_id, id;
 -- Ends connections as an administrator would, but for our own: all, or about one in `$1`.
 select pg_terminate_backend(pid) from pg_stat_activity
 where pid <> pg_backend_pid() and backend_type = 'client backend' and application_name like 'w%' and random() * $1 < 1;
+
+-- name: written
+-- How many messages were ever written to the outbox.
+select count(*) as n from outbox;
+
+-- name: leases
+select shard, owner from outbox_position where leased_until > clock_timestamp();

@@ -44,23 +44,36 @@ class Wish:
 
 @dataclass
 class Report:
-    """What came of it. `faults` is empty when every oracle holds; `figures` are for people and programs."""
+    """What came of it. `command`: the words that do the same again; `faults` is empty when every oracle holds."""
 
-    wish: Wish
+    command: str
     faults: list[str] = field(default_factory=list[str])
     figures: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
 def run(wish: Wish, say: Say, keep: Path | None = None) -> Report:
-    """Raises nothing of the stream's own: what goes wrong is a fault in the report. `keep`: a folder for the logs of all parts."""
-    report, began = Report(wish), time.monotonic()
-    with Ground(wish.seed) as ground:
+    """Faults of all kinds, in an order of the seed."""
+    scene_of = {"session": wish.session, "workers": [f"w{n}" for n in range(wish.workers)]}
+    return perform(Report(wish.command()), wish.seed, scene_of, lambda scene: _suffer(scene, wish, say), (say, keep))
+
+
+def perform(report: Report, seed: int, scene_of: Mapping[str, Any], suffer: Callable[[Scene], None], to: tuple[Say, Path | None]) -> Report:
+    """Let a scene suffer, and judge. Raises nothing of the stream's own: what goes wrong is a fault in the report.
+
+    `scene_of`: what the scene is given; `to`: whom to tell, and a folder for the logs of all parts.
+    """
+    (say, keep), began = to, time.monotonic()
+    with Ground(seed) as ground:
         ground.stand.prepare()
         publisher = Publisher(ground.stand.kafka, ground.stand.names)
-        feeder = Feeder(Maker(wish.seed), publisher)
-        scene = Scene(ground, feeder, random.Random(wish.seed), wish.session, [f"w{n}" for n in range(wish.workers)])
+        feeder = Feeder(Maker(seed), publisher)
+        scene = Scene(ground, feeder, random.Random(seed), **scene_of)
         try:
-            _suffer(scene, wish, say)
+            for name in scene.workers:
+                scene.start(name)
+            suffer(scene)
+            feeder.finish()
+            ground.heal()
             report.figures |= {"suffered": round(time.monotonic() - began, 1)}
             evidence = _recover(scene, publisher, report, say)
             report.faults += [*faults(evidence), *check_hits(evidence, expected(Counter(kind for kind, _ in scene.struck)))]
@@ -71,11 +84,8 @@ def run(wish: Wish, say: Say, keep: Path | None = None) -> Report:
             feeder.stop()
             if keep:
                 _keep_logs(ground, keep)
-        report.figures |= {
-            "took": round(time.monotonic() - began, 1),
-            "kinds struck": dict(Counter(kind for kind, _ in scene.struck)),
-            "struck": scene.struck,
-        }
+        kinds = dict(Counter(kind for kind, _ in scene.struck))
+        report.figures |= {"took": round(time.monotonic() - began, 1), "kinds struck": kinds, "struck": scene.struck}
     return report
 
 
@@ -87,8 +97,6 @@ def _keep_logs(ground: Ground, keep: Path) -> None:
 
 def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
     kinds = course(scene, wish.faults, wish.kinds)
-    for name in scene.workers:
-        scene.start(name)
     scene.feeder.feed(_share(scene, wish, len(kinds) + 1))
     scene.wait_for_flow()
     for n, kind in enumerate(kinds):
@@ -96,8 +104,6 @@ def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
         scene.feeder.feed(_share(scene, wish, len(kinds) - n))
         scene.struck.append((kind, FAULTS[kind](scene)))
         say(f"{n + 1:>3}/{len(kinds)} {kind:12} {scene.struck[-1][1]} ({time.monotonic() - began:.1f} s)")
-    scene.feeder.finish()
-    scene.ground.heal()
 
 
 def _share(scene: Scene, wish: Wish, left: int) -> int:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from stream.core.errors import ConfigurationError, UnavailableError
 from stream.core.record import TopicPartition
@@ -77,23 +77,31 @@ class Feeder:
 
 @dataclass
 class Scene:
-    """`struck` notes each fault that was done, by kind; `took` how long it was, in seconds, until work went on again."""
+    """`struck` notes each fault that was done, by kind; `took` how long it was, in seconds, until work went on again.
+
+    `roles`: of processes that do not have all of them.
+    """
 
     ground: Ground
     feeder: Feeder
     chance: random.Random
     session: float
     workers: list[str]
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
     struck: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     def setups(self) -> dict[str, Setup]:
-        return {name: self.ground.setup(name, self.session) for name in self.workers}
+        return {name: self._setup(name) for name in self.workers}
+
+    def _setup(self, name: str) -> Setup:
+        made = self.ground.setup(name, self.session)
+        return replace(made, roles=self.roles.get(name, made.roles))
 
     # -- processes
 
     def start(self, name: str) -> Child:
-        return self.ground.stand.start(self.ground.setup(name, self.session))
+        return self.ground.stand.start(self._setup(name))
 
     def any_worker(self) -> str:
         return self.chance.choice(self.workers)
