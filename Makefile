@@ -45,9 +45,9 @@ bench: $(READY) ## Measure: NAME=hot_path OUT=file.json
 	$(BIN)/python -m benchmarks.$(or $(NAME),hot_path) $(if $(OUT),--out $(OUT))
 
 .PHONY: replay
-replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|calls=500 [DUP=0.05] [WORKERS=3] [KILL=10] [REOPEN=20]
+replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|calls=500 [DUP=0.05] [WORKERS=3] [KILL=10] [REOPEN=20] [CRASH=1]
 	$(BIN)/python -m tests.replay $(LOG) $(if $(DUP),--dup $(DUP)) $(if $(WORKERS),--workers $(WORKERS)) \
-		$(if $(KILL),--kill $(KILL)) $(if $(REOPEN),--reopen $(REOPEN))
+		$(if $(KILL),--kill $(KILL)) $(if $(REOPEN),--reopen $(REOPEN)) $(if $(CRASH),--crash)
 
 .PHONY: jaeger
 jaeger: $(READY) ## Build Jaeger into the user's cache, once (Go, 5 minutes)

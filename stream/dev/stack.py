@@ -92,6 +92,7 @@ class Stack:
         self.profile: Profile = profile
         self.addresses = self.given
         self.children: dict[Part, Child] = {}
+        self._own: dict[Part, Broker | Server | Jaeger] = {}
         self._exit = ExitStack()
 
     @property
@@ -129,6 +130,14 @@ class Stack:
     def stop(self) -> None:
         """End all parts, the last started first; fine to call twice."""
         self._exit.close()
+
+    def crash(self, name: Part) -> None:
+        """kill -9 of a part of our own, and a start on what it left behind; blocks until it answers. Main thread only."""
+        part = self._own[name]
+        part.child.kill()
+        part.start()
+        self.children[name] = part.child
+        self._write()
 
     def dead(self) -> list[Part]:
         """The parts that ended by themselves."""
@@ -176,7 +185,7 @@ class Stack:
     def _started(self, name: Part, part: AnyPart, started: ExitStack) -> AnyPart:
         started.callback(part.stop)  # before the start: one that fails half-way is ended too
         part.start()
-        self.children[name] = part.child
+        self._own[name], self.children[name] = part, part.child
         return part
 
     def _ports(self) -> Ports:

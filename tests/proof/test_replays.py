@@ -39,10 +39,10 @@ def test_made_up_calls_end_as_the_fold_says_over_two_hops_though_ten_processes_a
 
 
 @pytest.mark.parametrize("name", [logs.DESK, logs.DISPATCH])
-def test_a_real_log_ends_as_the_fold_says_though_ten_processes_are_killed(name: str) -> None:
+def test_a_real_log_ends_as_the_fold_says_though_processes_broker_and_database_are_killed(name: str) -> None:
     path = logs.data(name)
     if path is None:
         pytest.skip(logs.ABSENT)
-    told = replay(str(path.absolute()), "--kill", "10")
-    assert "10 processes killed" in told
+    told = replay(str(path.absolute()), "--kill", "20", "--crash")
+    assert "20 processes killed, 2 crashes" in told
     assert "equal to the fold" in told

@@ -1,4 +1,7 @@
-"""`python -m tests.replay LOG|tickets=500|calls=500 [--dup 0.05] [--workers 3] [--kill 10] [--reopen 20]`: ends with 0 only when the fold agrees."""
+"""`python -m tests.replay LOG|tickets=500|calls=500 [--dup 0.05] [--workers 3] [--kill 10] [--reopen 20] [--crash]`.
+
+Ends with 0 only when the fold agrees.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ def asked() -> tuple[Load, Wish]:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kill", type=int, default=0, help="how many times to kill -9 a worker")
     parser.add_argument("--reopen", type=int, default=0, help="billed calls to send a unit to at the end")
+    parser.add_argument("--crash", action="store_true", help="kill -9 the broker and the database too, each once on the way, and start them again")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--first", type=int, default=None, help="only so many events of the log")
     words = vars(parser.parse_args())
@@ -43,8 +47,10 @@ async def replay(load: Load, wish: Wish, stage: Stage) -> Outcome:
 
 def report(outcome: Outcome, kills: int, took: float) -> None:
     v = outcome.verdicts
+    console.print(f"{took:.0f} s, {kills} processes killed, {outcome.crashes} crashes of broker and database; ", end="")
     console.print(
-        f"{took:.0f} s, {kills} processes killed; records taken {v['records']:,}: admitted {v['admitted']:,}, duplicate {v['duplicate']:,}, ", end=""
+        f"records taken {v['records']:,}: admitted {v['admitted']:,}, duplicate {v['duplicate']:,}, ",
+        end="",
     )
     console.print(f"conflict {v['conflict']:,}, dead {v['dead']:,}")
     for (machine, what), n in sorted(outcome.found.outcomes.items()):

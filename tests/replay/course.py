@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 import anyio
 
 from stream.adapters.postgres.connection import Connection
 from stream.adapters.postgres.statements import statements
+from stream.core.errors import UnavailableError
+from stream.dev.stack import Part
 from stream.dev.stage import Stage
 from tests.fold import made
 from tests.fold.dispatch import Dispatch
@@ -24,16 +28,21 @@ from tests.replay.wire import Heard, Producer, listen, places
 LOOK = 0.25
 AFTERWARDS = timedelta(hours=2)
 SLICE = 2000
+PARTS: tuple[Part, ...] = ("kafka", "postgres")
+
+T = TypeVar("T")
+Blow: TypeAlias = Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What somebody asked for: the share of repeats, how many processes, how many kills, how many billed calls to reopen."""
+    """What somebody asked for: the share of repeats, how many processes, how many kills, how many billed calls to reopen; whether parts crash."""
 
     dup: float
     workers: int
     kill: int
     reopen: int
+    crash: bool
     seed: int
 
 
@@ -45,6 +54,7 @@ class Outcome:
     found: Tally
     heard: Heard
     verdicts: dict[str, int]
+    crashes: int
 
     def faults(self) -> list[str]:
         return [*self.found.differences(self.expected), *self.heard.faults[:5]]
@@ -60,6 +70,7 @@ class Course:
         self._fold: Tickets | Dispatch = Tickets() if load.is_of_tickets else Dispatch()
         self._rows = Connection(stage.postgres, statements("tests.replay", "results.sql"))
         self._producer = Producer(stage.stack.kafka)
+        self._crashes = 0
 
     async def run(self) -> Outcome:
         """Raises `ConfigurationError` when a process ends by itself."""
@@ -67,7 +78,7 @@ class Course:
             await self._stage.set_clock(self._end)
             for _ in range(self._wish.workers):
                 self._stage.start("worker,relay")
-            await self._play(*self._twice(self._load.facts), kills=self._wish.kill)
+            await self._play(*self._twice(self._load.facts), kills=self._wish.kill, crash=self._wish.crash)
             if isinstance(self._fold, Dispatch):
                 await self._settle_calls(self._fold)
             await self._ring()
@@ -75,26 +86,41 @@ class Course:
         finally:
             await self._rows.close()
 
-    async def _play(self, published: Sequence[Fact], folded: Sequence[Fact], kills: int = 0) -> None:
+    async def _play(self, published: Sequence[Fact], folded: Sequence[Fact], kills: int = 0, crash: bool = False) -> None:
         """Publish, and kill at random moments of the way; return when nothing is left to take or to send."""
         for fact in folded:
             self._fold.take(fact)
-        before, topics = await self._taken(), sorted({fact.topic for fact in published})
+        before = await self._taken()
         async with anyio.create_task_group() as group:
             group.start_soon(self._publish, published)
-            group.start_soon(self._kill, kills, before, len(published), topics)
+            group.start_soon(self._hurt, self._blows(kills, crash), before, len(published))
         await self._drain()
 
     async def _publish(self, facts: Sequence[Fact]) -> None:
         for start in range(0, len(facts), SLICE):
             await anyio.to_thread.run_sync(self._producer.publish, facts[start : start + SLICE])
 
-    async def _kill(self, kills: int, before: int, count: int, topics: Sequence[str]) -> None:
-        """Moments are shares of the records taken, so kills fall on work whatever its speed."""
-        for share in sorted(self._chance.uniform(0.02, 0.95) for _ in range(kills)):
+    def _blows(self, kills: int, crash: bool) -> list[tuple[float, Blow]]:
+        """Moments are shares of the records taken, so blows fall on work whatever its speed."""
+        found: list[tuple[float, Blow]] = [(self._chance.uniform(0.02, 0.95), self._kill) for _ in range(kills)]
+        if crash:
+            found += [(self._chance.uniform(0.2, 0.8), partial(self._crash, part)) for part in PARTS]
+        return sorted(found, key=lambda blow: blow[0])
+
+    async def _hurt(self, blows: Sequence[tuple[float, Blow]], before: int, count: int) -> None:
+        for share, blow in blows:
             while await self._taken() - before < share * count:
-                await self._look(f"taken {await self._taken():,} of {before + count:,} records, {self._stage.kills} processes killed")
-            self._stage.kill_one(self._chance)
+                hurt = f"{self._stage.kills} processes killed, {self._crashes} crashes"
+                await self._look(f"taken {await self._taken():,} of {before + count:,} records, {hurt}")
+            blow()
+
+    def _kill(self) -> None:
+        self._stage.kill_one(self._chance)
+
+    def _crash(self, part: Part) -> None:
+        # It blocks everything here until the part answers again: the processes under test are others.
+        self._stage.stack.crash(part)
+        self._crashes += 1
 
     async def _settle_calls(self, fold: Dispatch) -> None:
         await self._play(*self._twice(self._load.late))
@@ -117,7 +143,7 @@ class Course:
 
     async def _drain(self) -> None:
         """Every log at its end, and nothing unsent."""
-        while any(left := await self._stage.left()):
+        while any(left := await self._patiently(self._stage.left)):
             await self._look(f"{left[0]:,} records to take, {left[1]:,} messages to send")
 
     async def _look(self, line: str) -> None:
@@ -126,7 +152,15 @@ class Course:
         await anyio.sleep(LOOK)
 
     async def _taken(self) -> int:
-        return int((await self._rows.fetch("progress", ["tickets", "dispatch"]))[0]["records"])
+        return int((await self._patiently(lambda: self._rows.fetch("progress", ["tickets", "dispatch"])))[0]["records"])
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """A part that just came back may not answer the first question."""
+        while True:
+            try:
+                return await ask()
+            except UnavailableError:
+                await self._look("waiting for a part that crashed")
 
     async def _outcome(self) -> Outcome:
         found, fetch = Tally(), self._rows.fetch
@@ -139,7 +173,7 @@ class Course:
         for r in await fetch("rejected"):
             found.outcomes[r["machine"], "rejected"] += r["n"]
             found.rejected[r["machine"], r["from_state"], r["event_type"], r["reason"]] += r["n"]
-        return Outcome(self._fold.total(), found, heard, dict((await fetch("verdicts"))[0].items()))
+        return Outcome(self._fold.total(), found, heard, dict((await fetch("verdicts"))[0].items()), self._crashes)
 
 
 def _sent_again(call: str, at: datetime, *, done: bool) -> list[Fact]:
