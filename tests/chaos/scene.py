@@ -40,6 +40,10 @@ class Feeder:
         self._wanted.append((count, mix))
         self._more.set()
 
+    @property
+    def idle(self) -> bool:
+        return self._idle.is_set()
+
     def finish(self) -> None:
         """Wait until all was published. Raises what the thread raised."""
         while not self._idle.wait(0.1):

@@ -16,12 +16,12 @@ from tests.chaos.scene import Scene
 
 BRIEF = 1.0
 """Seconds of a session: the least the broker of the local stack allows."""
-ALL = ("worker", "relay", "ticker")
+EVERY = 4000
 
 
 @dataclass(frozen=True)
 class Storm:
-    """`blow(scene, count)` does it so often; `events` are needed for it; `scene`: processes, their session and their roles."""
+    """`blow(scene, count)` does it so often. `scene`: processes, their session and their roles."""
 
     blow: Callable[[Scene, int], None]
     count: int
@@ -53,10 +53,11 @@ def commits(scene: Scene, count: int) -> None:
     while (lost := wire.counts["lost answer"]) < count:
         wire.lose("answer", min(10, count - lost))
         while wire.armed:
-            scene.feeder.feed(60)
-            scene.pause(0.1)
+            if scene.feeder.idle:
+                scene.feeder.feed(60)
+            scene.pause(0.05)
         _tell(wire.counts["lost answer"], count, "answers to COMMIT lost")
-    scene.struck += [("F11-commits", f"{count} answers")]
+    scene.struck += [("answer to COMMIT lost", "")] * count
     scene.wait_for_flow()
 
 
@@ -84,11 +85,10 @@ def _generation(scene: Scene) -> int:
 
 
 def relays(scene: Scene, count: int) -> None:
-    """The relay that holds the shards killed at as many shares of the way, over 200,000 messages."""
-    scene.feeder.feed(215_000)
-    every = 200_000 // (count + 1)
+    """The relay that holds most shards killed, once every four thousand messages that were sent."""
+    scene.feeder.feed(EVERY * (count + 1) * 11 // 10)
     for turn in range(1, count + 1):
-        while _sent(scene) < turn * every:
+        while _sent(scene) < turn * EVERY:
             scene.pause(0.1)
         while not (name := _active(scene)):
             scene.pause(0.02)
