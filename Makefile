@@ -49,6 +49,11 @@ replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|call
 	$(BIN)/python -m tests.replay $(LOG) $(if $(DUP),--dup $(DUP)) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(KILL),--kill $(KILL)) $(if $(REOPEN),--reopen $(REOPEN)) $(if $(CRASH),--crash)
 
+.PHONY: chaos
+chaos: $(READY) ## Faults while a load runs, judged by oracles: SEED=1 EVENTS=20000 FAULTS=20, or STORM=zombies|commits|rebalances|relays
+	$(BIN)/python -m tests.chaos$(if $(STORM),.storms $(STORM)) --seed $(or $(SEED),1) \
+		$(if $(EVENTS),--events $(EVENTS)) $(if $(FAULTS),--faults $(FAULTS)) $(if $(OUT),--out $(OUT))
+
 .PHONY: jaeger
 jaeger: $(READY) ## Build Jaeger into the user's cache, once (Go, 5 minutes)
 	$(BIN)/python -m stream.dev.build_jaeger

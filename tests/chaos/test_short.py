@@ -10,15 +10,19 @@ from typing import Any
 
 import pytest
 
+from tests.chaos.storms import STORMS
+
 ROOT = Path(__file__).parents[2]
 LONGEST = 3600
+# A guest that joins and leaves upsets the group twice.
+LEAST = {"zombies": 200, "commits": 300, "rebalances": 80, "relays": 50}
 SMALL = "F1,F2,F4,F7,F8,F10-weather,F11-commits,F12"
 
 
-def chaos(folder: Path, *words: str) -> dict[str, Any]:
+def chaos(folder: Path, *words: str, module: str = "tests.chaos") -> dict[str, Any]:
     """The figures of a run; the test fails with what it printed unless every oracle holds."""
     out, logs = folder / "out.json", folder / "logs"
-    command = [sys.executable, "-m", "tests.chaos", *words, "--out", str(out), "--logs", str(logs)]
+    command = [sys.executable, "-m", module, *words, "--out", str(out), "--logs", str(logs)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST, check=False)
     assert ended.returncode == 0, ended.stdout[-8000:] + ended.stderr[-4000:]
     found: dict[str, Any] = json.loads(out.read_text())
@@ -49,3 +53,10 @@ def test_sixty_faults_on_two_hundred_thousand_events(seed: int, tmp_path: Path) 
     figures = chaos(tmp_path, "--events", "200000", "--faults", "60", "--seed", str(seed))
     assert len(figures["kinds struck"]) >= 12
     within_bars(figures, session=6)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("storm", STORMS)
+def test_one_kind_of_fault_hundreds_of_times(storm: str, tmp_path: Path) -> None:
+    figures = chaos(tmp_path, storm, module="tests.chaos.storms")
+    assert sum(figures["kinds struck"].values()) >= LEAST[storm]
