@@ -21,7 +21,7 @@ from stream.adapters.postgres.timetable import Ages, PostgresTimetable
 from stream.core.errors import ConfigurationError, UnavailableError
 from stream.core.record import TopicPartition
 from tests.conformance.storage import Storage, closing, drain, in_postgres, message, tell
-from tests.integration.postgres.races import came_through
+from tests.integration.postgres.races import begun, came_through
 
 
 @pytest.fixture
@@ -161,3 +161,18 @@ async def test_partitions_are_made_ahead_and_dropped_only_when_all_was_sent(smal
     assert "dropped outbox_p0" in await timetable.rotate()
     await tell(store, *(message("k", n) for n in range(10)))
     assert await store.backlog() == 10
+
+
+async def test_a_reader_that_has_the_outbox_is_not_held_up_by_the_drop_of_its_oldest_partition(small: Storage, settings: PostgresSettings) -> None:
+    small.new_outbox = lambda: PostgresOutbox(settings)
+    outbox, dropper, reader = small.outbox(), Connection(settings), Connection(replace(settings, lock=0.2))
+    await tell(small.store(), *(message("k", n) for n in range(15)))
+    await drain(outbox, (await outbox.lease("r", timedelta(minutes=5))).shards)
+    async with reader.transaction("begin_plain"):
+        await reader.script("lock table only outbox in access share mode")
+        drop = await begun(settings.dsn, dropper.fetch("drop_outbox", SMALL.rows))
+        await reader.script("select from outbox_p0")
+    # It gives up after a second: only a reader that kept it so long is to blame.
+    await came_through(drop, UnavailableError)
+    for connection in (dropper, reader):
+        await connection.close()
