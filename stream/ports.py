@@ -165,8 +165,8 @@ class Log(Protocol):
         """Commit group offsets, best effort."""
         ...
 
-    def healthy(self) -> bool:
-        """False when the client should be thrown away and built anew."""
+    def fault(self) -> str:
+        """Why the client should be thrown away and built anew, in words; empty while it is well."""
         ...
 
     async def stop(self) -> None: ...

@@ -222,8 +222,8 @@ class MemoryLog:
         if not self._broker.away:
             self._broker.group(self._group).offsets.update({p: n for p, n in offsets.items() if p in self._positions})
 
-    def healthy(self) -> bool:
-        return not self._broker.away
+    def fault(self) -> str:
+        return "no broker answers" if self._broker.away else ""
 
     async def stop(self) -> None:
         group = self._broker.group(self._group)

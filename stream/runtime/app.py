@@ -24,6 +24,7 @@ from stream.core.trace import Sampling
 from stream.pipeline import Door, process
 from stream.ports import Log, Outbox, Publisher, Store, Telemetry, Timetable
 from stream.runtime.doors import Carry
+from stream.runtime.pulse import watch_pulse
 from stream.runtime.relay import Relay, RelayParts, RelaySettings
 from stream.runtime.settings import Settings
 from stream.runtime.ticker import Ticker, TickerParts
@@ -90,6 +91,7 @@ async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str]
             if stop is None:
                 tasks.start_soon(_listen, ending)
             tasks.start_soon(_end_late, ending, settings.drain, tasks.cancel_scope)
+            tasks.start_soon(watch_pulse, ending)
             # What the workers commit while they end still leaves by the relay: it is told to stop after them.
             await _in_turn((first, ending), (last, Stop()))
             tasks.cancel_scope.cancel()

@@ -1,8 +1,8 @@
 """The worker: group assignment in, committed batches out; a log that fails is thrown away and built anew.
 
 Theory of operation. The store's positions are the truth, the fence in each commit makes them safe, so nothing here needs to be careful
-about who owns what: a partition that was taken away ends in a FencedError and nothing of ours is kept. A session is one Log: when it is
-unhealthy, or a reader gives it up, the whole session ends and the next one adopts everything again.
+about who owns what: a partition that was taken away ends in a FencedError and nothing of ours is kept. A session is one Log: when it has
+a fault, or a reader gives it up, the whole session ends and the next one adopts everything again.
 """
 
 from __future__ import annotations
@@ -140,8 +140,8 @@ class Session:
         turn = 0
         while not self._outer:
             await self._outer.pause(1.0)
-            if not self._log.healthy():
-                structlog.get_logger("stream").warning("the log client is not well: it is built anew")
+            if why := self._log.fault():
+                structlog.get_logger("stream").warning("the log client is given up, and built anew", reason=why)
                 return
             try:
                 self._pressure(await self._adopter.backlog())

@@ -156,6 +156,10 @@ class KafkaWorld:
     async def append_broken(self, place: TopicPartition, records: int) -> range:
         return await self._forger.append(self._plain, place, flipped, records)
 
+    async def append_vanishing(self, place: TopicPartition) -> None:
+        """A record that the broker counts and never shows."""
+        await self._forger.append(self._plain, place, lambda _: b"")
+
     def log(self) -> Log:
         return KafkaLog(self.settings)
 

@@ -227,14 +227,14 @@ async def test_a_member_that_leaves_gives_its_partitions_back(world: World) -> N
         await watch.until(lambda: len(watch.owned) == 2)
 
 
-async def test_a_started_log_is_healthy_and_mirrors_without_waiting(world: World) -> None:
+async def test_a_started_log_has_no_fault_and_mirrors_without_waiting(world: World) -> None:
     place = await filled(world, 1)
     async with member(world, [place.topic], uuid4().hex) as (log, watch):
         await watch.until(lambda: place in watch.owned)
         await log.seek(place, 0)
         await read(log, place, 1)
         await log.mirror({place: 1, TopicPartition("not-mine", 0): 5})
-        assert log.healthy()
+        assert log.fault() == ""
 
 
 async def test_a_batch_nobody_can_read_is_named_after_what_comes_before_it_and_stays_until_it_is_passed(world: World) -> None:

@@ -1,9 +1,10 @@
 import asyncio
 import ssl
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 from aiokafka.abc import ConsumerRebalanceListener
+from aiokafka.conn import AIOKafkaConnection
 from aiokafka.protocol.api import Request, RequestStruct, Response
 
 R = TypeVar("R", bound=RequestStruct)
@@ -40,20 +41,26 @@ class _Cluster:
 
 class _KafkaClient:
     cluster: _Cluster
-    bootstrap: Callable[[], Coroutine[Any, Any, None]]
+    bootstrap: Any
     async def fetch_all_metadata(self) -> _Cluster: ...
     def get_random_node(self) -> int | None: ...
     async def send(self, node_id: int, request: Request[R]) -> Response: ...
+    _sync_task: asyncio.Task[None] | None
+    _conns: dict[object, AIOKafkaConnection]
 
 class _GroupCoordinator:
     generation: int
     coordinator_id: int | None
     _coordination_task: asyncio.Task[None]
+    _heartbeat_task: asyncio.Task[None] | None
+    _do_heartbeat: Callable[[], Awaitable[bool]]
 
 class _Fetcher:
     _fetch_task: asyncio.Task[None]
+    _proc_fetch_request: Callable[[object, int, object], Awaitable[bool]]
 
 class AIOKafkaConsumer:
+    _session_timeout_ms: int
     _client: _KafkaClient
     _coordinator: _GroupCoordinator
     _fetcher: _Fetcher

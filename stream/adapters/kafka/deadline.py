@@ -53,6 +53,7 @@ def outcome(task: asyncio.Task[T], what: str) -> T:
     return task.result()
 
 
-async def ended(call: Coroutine[Any, Any, None], seconds: float) -> None:
-    """Give a stop its time, and go on whatever came of it: a client that does not end is left behind."""
-    await asyncio.wait({begin(call)}, timeout=seconds)
+async def ended(call: Coroutine[Any, Any, None], seconds: float) -> bool:
+    """Give a stop its time, and go on whatever came of it; False when it has not ended, and is left behind."""
+    done, _ = await asyncio.wait({begin(call)}, timeout=seconds)
+    return bool(done)

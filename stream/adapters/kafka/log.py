@@ -21,12 +21,12 @@ from time import monotonic
 import aiokafka
 from aiokafka.abc import ConsumerRebalanceListener
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
-from aiokafka.errors import NodeNotReadyError, NoOffsetForPartitionError
+from aiokafka.errors import NoOffsetForPartitionError
 
-from stream.adapters.kafka import identity
 from stream.adapters.kafka.batch import BrokenBatchError
+from stream.adapters.kafka.consumer import Consumer
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
-from stream.adapters.kafka.diagnosis import Network, started, stay
+from stream.adapters.kafka.diagnosis import started, stay
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.kafka.tolerant import quieten, tame
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UnreadableBatchError
@@ -38,38 +38,16 @@ Fetched = Mapping[aiokafka.TopicPartition, Sequence[aiokafka.ConsumerRecord]]
 
 @dataclass(slots=True)
 class _Gate:
-    """What we know of one partition during one assignment. `silent`: seconds waited since its broker last answered."""
+    """What we know of one partition during one assignment.
+
+    `silent`: seconds waited since its broker last answered; `stuck`: seconds waited since it last delivered something, or had no more.
+    """
 
     place: aiokafka.TopicPartition
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     position: int = -1
     silent: float = 0.0
-
-
-class _Client(aiokafka.AIOKafkaConsumer):
-    """The consumer, and what it does not tell in public."""
-
-    def network(self) -> Network:
-        return self._client
-
-    def generation(self) -> int:
-        return self._coordinator.generation
-
-    def running(self) -> bool:
-        return not (self._fetcher._fetch_task.done() or self._coordinator._coordination_task.done())
-
-    def in_touch(self) -> bool:
-        return self._coordinator.coordinator_id is not None
-
-    async def identify(self, topic: str) -> TopicNow:
-        node = self._client.get_random_node()
-        if node is None:
-            raise NodeNotReadyError
-        try:
-            return identity.read(await self._client.send(node, identity.Ask(topic)))
-        except NotImplementedError:
-            # A broker from before topics had ids.
-            return TopicNow(None, len(self.partitions_for_topic(topic) or ()))
+    stuck: float = 0.0
 
 
 class _Listener(ConsumerRebalanceListener):
@@ -84,7 +62,7 @@ class _Listener(ConsumerRebalanceListener):
 
 
 class KafkaLog:
-    """A `Log` over one aiokafka consumer. Not to be started twice: when it is not `healthy`, stop it and make another."""
+    """A `Log` over one aiokafka consumer. Not to be started twice: when it has a `fault`, stop it and make another."""
 
     def __init__(self, settings: KafkaSettings) -> None:
         tame()
@@ -93,7 +71,7 @@ class KafkaLog:
         self._gates: dict[TopicPartition, _Gate] = {}
         self._calls: dict[TopicPartition, asyncio.Task[Fetched]] = {}
         self._mirroring: asyncio.Task[None] | None = None
-        self._consumer: _Client | None = None
+        self._consumer: Consumer | None = None
         self._assignment: Assignment | None = None
         self._lost: float | None = None
 
@@ -114,9 +92,9 @@ class KafkaLog:
             raise
         consumer.subscribe(sorted(topics), listener=_Listener(self))
 
-    def _client(self, group: str) -> _Client:
+    def _client(self, group: str) -> Consumer:
         settings = self._settings
-        return _Client(
+        return Consumer(
             **settings.connection(),
             group_id=group,
             auto_offset_reset="none",
@@ -141,6 +119,7 @@ class KafkaLog:
         consumer, assignment = self._started()
         consumer.pause(*assigned)
         self.drop([gate.place for gate in self._gates.values()])
+        consumer.heard = monotonic()
         gates = self._gates = {TopicPartition(place.topic, place.partition): _Gate(place) for place in assigned}
         assignment.assigned(tuple(gates), consumer.generation())
 
@@ -167,12 +146,15 @@ class KafkaLog:
         while self._gates.get(place) is gate:
             at = monotonic()
             records = await self._arrived(place, gate, limit, min(0.25, max(0.1, seconds)))
-            waited, answered = monotonic() - began, bool(records) or self._heard(gate) != heard
-            gate.silent = 0.0 if answered else gate.silent + monotonic() - at
-            if records or (answered and waited >= seconds and self._drained(gate)):
+            now = monotonic()
+            waited, answered, drained = now - began, bool(records) or self._heard(gate) != heard, self._drained(gate)
+            gate.silent = 0.0 if answered else gate.silent + now - at
+            gate.stuck = 0.0 if records or drained else gate.stuck + now - at
+            if records or (answered and waited >= seconds and drained):
                 return records
             if waited > max(self._settings.answer, seconds):
-                raise UnavailableError(f"no word from Kafka about {place.topic}/{place.partition} for {waited:.0f} s")
+                what = "nothing came of it" if answered else "no word from Kafka about it"
+                raise UnavailableError(f"{place.topic}/{place.partition}: {what} for {waited:.0f} s")
         return ()
 
     async def _arrived(self, place: TopicPartition, gate: _Gate, limit: int, seconds: float) -> Sequence[Record]:
@@ -203,6 +185,9 @@ class KafkaLog:
             raise
         if not self._current(gate):
             return ()
+        if why := self._forgotten():
+            self._rewind(gate)
+            raise UnavailableError(f"nothing is taken: {why}")
         gate.position = position
         return [_record(r) for r in found]
 
@@ -270,15 +255,34 @@ class KafkaLog:
             return
         self._mirroring = begin(self._started()[0].commit(mine))
 
-    def healthy(self) -> bool:
-        """False when a task of the client has died, or the group or a partition waited for was silent for `silence` seconds."""
+    def fault(self) -> str:
+        """A task of the client has died, the group was out of reach, or a partition brought nothing although it should."""
         consumer = self._consumer
-        if consumer is None or not consumer.running():
-            return False
+        if consumer is None:
+            return "it was never started"
+        if dead := consumer.dead():
+            return f"its task for {dead} has died"
         self._lost = None if consumer.in_touch() else self._lost or monotonic()
         if self._lost is not None and monotonic() - self._lost > self._settings.silence:
-            return False
-        return all(gate.silent < self._settings.silence for gate in self._gates.values())
+            return f"the group has had no coordinator for {monotonic() - self._lost:.0f} s"
+        return self._forgotten() or next((why for gate in self._gates.values() if (why := self._sick(gate))), "")
+
+    def _forgotten(self) -> str:
+        """Why the group must have given our partitions to others, if it must: the client itself would hand out what it has fetched for ever."""
+        consumer, session = self._started()[0], self._settings.session
+        if consumer.overslept:
+            return f"the process stood still, a heartbeat was {consumer.overslept:.0f} s late, beyond its session of {session:g} s"
+        silence = monotonic() - consumer.heard
+        return f"no heartbeat was answered for {silence:.0f} s, beyond its session of {session:g} s" if self._gates and silence > session else ""
+
+    def _sick(self, gate: _Gate) -> str:
+        place, silence = f"{gate.place.topic}/{gate.place.partition}", self._settings.silence
+        if gate.silent > silence:
+            return f"no word about {place} for {gate.silent:.0f} s"
+        if gate.stuck > silence:
+            ends = self._started()[0].last_stable_offset(gate.place)
+            return f"nothing of {place} came for {gate.stuck:.0f} s, at offset {gate.position} of {ends}"
+        return ""
 
     async def stop(self) -> None:
         """Leaves the group, if that can be done in time. Partitions are reported as revoked first."""
@@ -286,11 +290,12 @@ class KafkaLog:
         if consumer is None:
             return
         self.drop([gate.place for gate in self._gates.values()])
-        await ended(consumer.stop(), self._settings.stop)
+        if not await ended(consumer.stop(), self._settings.stop):
+            consumer.abandon()
 
     # --
 
-    def _started(self) -> tuple[_Client, Assignment]:
+    def _started(self) -> tuple[Consumer, Assignment]:
         if self._consumer is None or self._assignment is None:
             raise UnavailableError("the log was not started")
         return self._consumer, self._assignment

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import aiokafka.consumer.fetcher as fetcher
 from aiokafka import ConsumerRecord, TopicPartition
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 from aiokafka.record.util import calc_crc32c
 
@@ -56,10 +57,11 @@ def prove() -> None:
 
 
 def _faults() -> Iterator[str]:
-    names = fetcher.Fetcher._proc_fetch_request.__code__.co_names
-    if fetcher.MemoryRecords is not Records or not {"MemoryRecords", "PartitionRecords"} <= set(names):
+    if fetcher.MemoryRecords is not Records or not _uses(fetcher.Fetcher._proc_fetch_request, "MemoryRecords", "PartitionRecords"):
         yield "fetches do not go by our reader"
         return
+    if not _uses(fetcher.Fetcher._fetch_requests_routine, "_proc_fetch_request") or not _uses(GroupCoordinator._heartbeat_routine, "_do_heartbeat"):
+        yield "fetches or heartbeats are not seen by our watch"
     for codec in _CODECS:
         seen = [(r.offset, r.timestamp, r.key, r.value, r.headers) for r in _read(batch(codec, b"v", None, base=7))]
         if seen != [(7, 1_000, b"k", b"v", (("ab", None), ("ab", b"x"))), (8, 1_001, b"k", None, (("ab", None), ("ab", b"x")))]:
@@ -71,6 +73,11 @@ def _faults() -> Iterator[str]:
     for number, bad in enumerate(broken(base=9)):
         if [r.offset for r in _read(batch(0, b"v", base=8) + bad)] != [8] or _stopped(bad) != (9, 11):
             yield f"broken batch {number} is not stopped at"
+
+
+def _uses(routine: Callable[..., object], *names: str) -> bool:
+    """Whether it looks them up by name, each time anew."""
+    return set(names) <= set(routine.__code__.co_names)
 
 
 def _read(data: bytes) -> list[ConsumerRecord]:

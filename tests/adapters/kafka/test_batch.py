@@ -10,6 +10,8 @@ from collections.abc import Iterator
 import cramjam
 import psutil
 import pytest
+from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.errors import CorruptRecordException
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
@@ -215,4 +217,23 @@ def test_a_client_whose_unpacking_has_no_limit_is_refused_at_the_start(codec: in
     tame()
     monkeypatch.setattr(reading, "unpack", unlimited)
     with pytest.raises(ConfigurationError, match=f"codec {codec} has no limit"):
+        planted.prove()
+
+
+async def otherwise() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("of", "routine", "fault"),
+    [
+        (Fetcher, "_proc_fetch_request", "fetches do not go by our reader"),
+        (Fetcher, "_fetch_requests_routine", "not seen by our watch"),
+        (GroupCoordinator, "_heartbeat_routine", "not seen by our watch"),
+    ],
+)
+def test_a_client_that_changed_underneath_is_refused_at_the_start(of: type, routine: str, fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tame()
+    planted.prove()
+    monkeypatch.setattr(of, routine, otherwise)
+    with pytest.raises(ConfigurationError, match=fault):
         planted.prove()
