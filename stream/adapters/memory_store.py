@@ -1,18 +1,19 @@
 """The store, the outbox and the timetable in memory: same promises, for tests, documentation and the harness.
 
 Transactions run one after another behind one lock, so there are no late committers and no races here; fences, versions, identities and roll-back
-are as in PostgreSQL. What a transaction writes is undone from a journal when it does not commit.
+are as in PostgreSQL. What a transaction writes is put aside until it commits, so that who reads without a lock sees none of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 
@@ -82,7 +83,8 @@ class MemoryDatabase:
 
     def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.clock, self.ahead = clock, timedelta()
-        self.lock = anyio.Lock()
+        # Belongs to the session, not to the task that began it: a server ends a session whose client is gone.
+        self.lock = asyncio.Lock()
         self.partitions: dict[TopicPartition, Place] = {}
         self.inbox: list[dict[bytes, bytes]] = [{}, {}, {}]
         self.opened = self.now()
@@ -132,11 +134,8 @@ class MemoryStore:
     async def transaction(self) -> AsyncGenerator[MemoryTransaction]:
         async with self.database.alone():
             tx = MemoryTransaction(self.database)
-            try:
-                yield tx
-            except BaseException:
-                tx.undo()
-                raise
+            yield tx
+            tx.commit()
 
     async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
         db = self.database
@@ -173,25 +172,25 @@ class MemoryTransaction:
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._db = database
-        self._journal: list[Callable[[], object]] = []
+        self._written: dict[int, tuple[MutableMapping[Any, Any], dict[Any, Any]]] = {}
         self._slices: Sequence[Slice] = ()
 
-    def undo(self) -> None:
-        while self._journal:
-            self._journal.pop()()
+    def commit(self) -> None:
+        """Until now nobody else saw any of it."""
+        for table, rows in self._written.values():
+            for key, row in rows.items():
+                if row is None:
+                    table.pop(key, None)
+                else:
+                    table[key] = row
 
-    def _put(self, table: MutableMapping[K, V], key: K, value: V) -> None:
-        if key in table:
-            old = table[key]
-            self._journal.append(lambda: table.__setitem__(key, old))
-        else:
-            self._journal.append(lambda: table.pop(key))
-        table[key] = value
+    def _get(self, table: MutableMapping[K, V], key: K) -> V | None:
+        _, rows = self._written.get(id(table), (table, {}))
+        return rows[key] if key in rows else table.get(key)
 
-    def _drop(self, table: MutableMapping[K, V], key: K) -> None:
-        if key in table:
-            old = table.pop(key)
-            self._journal.append(lambda: table.__setitem__(key, old))
+    def _put(self, table: MutableMapping[K, V], key: K, value: V | None) -> None:
+        """None: the row goes."""
+        self._written.setdefault(id(table), (table, {}))[1][key] = value
 
     # -- claim -----------------------------------------------------------------------------------------------------------------------
 
@@ -207,7 +206,7 @@ class MemoryTransaction:
         return Claim("partitions", now, clock, [r for s in self._slices for r in s.records], stream_times=times, floors=floors)
 
     def _held(self, slice: Slice) -> Place | None:
-        row = self._db.partitions.get(slice.place)
+        row = self._get(self._db.partitions, slice.place)
         return row if row is not None and (row.epoch, row.next_offset) == (slice.epoch, slice.start) else None
 
     async def claim_timers(self, fires: Sequence[Order]) -> Claim:
@@ -216,7 +215,7 @@ class MemoryTransaction:
     async def claim_letters(self, ids: Sequence[int], actor: str) -> Claim:
         stored: list[Stored] = []
         for id in sorted(set(ids)):
-            row = self._db.letters.get(id)
+            row = self._get(self._db.letters, id)
             if row is not None and row.status == "open":
                 self._put(self._db.letters, id, replace(row, status="replayed", closed_by=actor))
                 stored.append(Stored(row.letter.record, row.letter.ref, row.letter.admitted))
@@ -231,7 +230,7 @@ class MemoryTransaction:
         return [self._sight(key, content) for key, content in seen]
 
     def _sight(self, key: bytes, content: bytes) -> Verdict:
-        known = next((g[key] for g in self._db.inbox if key in g), None)
+        known = next((seen for generation in self._db.inbox if (seen := self._get(generation, key)) is not None), None)
         if known is None:
             self._put(self._db.inbox[0], key, content)
             return Verdict.ADMITTED
@@ -239,10 +238,12 @@ class MemoryTransaction:
 
     async def load(self, refs: Collection[Ref]) -> Mapping[Ref, Entity]:
         wanted = sorted(set(refs))
+        found: dict[Ref, Entity] = {}
         for ref in wanted:
-            if ref not in self._db.entities:
+            stored = self._get(self._db.entities, ref)
+            if stored is None:
                 self._put(self._db.entities, ref, Entity(ref))
-        found = {ref: _copied(self._db.entities[ref]) for ref in wanted}
+            found[ref] = _copied(stored or Entity(ref))
         for (ref, name), due in self._db.timers.items():
             if ref in found:
                 found[ref].timers[name] = due
@@ -272,7 +273,7 @@ class MemoryTransaction:
 
     def _save_entities(self, changes: Changes) -> None:
         for ref, entity in changes.entities.items():
-            stored = self._db.entities.get(ref)
+            stored = self._get(self._db.entities, ref)
             if stored is None or stored.version != changes.versions[ref]:
                 raise FencedError(tuple(changes.entities))
             self._put(self._db.entities, ref, _copied(entity))
@@ -280,13 +281,13 @@ class MemoryTransaction:
     def _save_children(self, changes: Changes) -> None:
         db = self._db
         for key in changes.drop_timers:
-            self._drop(db.timers, key)
+            self._put(db.timers, key, None)
         for timer in changes.set_timers:
             self._put(db.timers, (timer.ref, timer.name), timer.due)
         for id in changes.drop_lines:
-            self._drop(db.waiting, id)
+            self._put(db.waiting, id, None)
         for row in changes.retried:
-            if row.id in db.waiting:
+            if self._get(db.waiting, row.id) is not None:
                 self._put(db.waiting, row.id, copy(row))
         for row in changes.lines:
             id = db.number("waiting")
@@ -312,7 +313,7 @@ class MemoryTransaction:
         for door, counts in changes.counts.items():
             if isinstance(door, str):
                 for name, n in counts.items():
-                    self._put(doors, (door, name), doors.get((door, name), 0) + n)
+                    self._put(doors, (door, name), (self._get(doors, (door, name)) or 0) + n)
 
 
 def shard_of(key: bytes) -> int:

@@ -28,6 +28,18 @@ async def test_what_was_committed_is_read_once_in_order(storage: Storage) -> Non
     assert await store.backlog() == 0
 
 
+async def test_what_is_not_committed_yet_nobody_sees(storage: Storage) -> None:
+    store, outbox, timetable = storage.store(), storage.outbox(), storage.timetable()
+    shards = (await outbox.lease("r", TTL)).shards
+    until = {JOB.machine: T0 + timedelta(days=1)}
+    async with store.transaction() as tx:
+        await tx.claim_timers(())
+        entity = (await tx.load([JOB]))[JOB]
+        await tx.save(applied(Changes(set_timers=[Timer(JOB, "a", T0)]), entity, message("k", 1)))
+        assert (await drain(outbox, shards), await timetable.due(until, 10), (await timetable.feeds()).unsent) == ([], [], {})
+    assert (await drain(outbox, shards), [ref for ref, _ in await timetable.due(until, 10)]) == (["m-1"], [JOB])
+
+
 async def test_what_was_not_acknowledged_is_read_again(storage: Storage) -> None:
     store, outbox = storage.store(), storage.outbox()
     shards = (await outbox.lease("r", TTL)).shards
