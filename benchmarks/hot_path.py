@@ -122,7 +122,7 @@ def main() -> None:
         found = asyncio.run(measure(server, args.rounds, args.events))
     else:
         with tempfile.TemporaryDirectory(prefix="opstream-bench-") as home, Stack(Path(home), parts=("postgres",), say=print) as stack:
-            found = asyncio.run(measure(stack.database_url, args.rounds, args.events))
+            found = asyncio.run(measure(stack.database_owner_url, args.rounds, args.events))
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
     print(text)
     if args.out:

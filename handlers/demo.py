@@ -21,7 +21,7 @@ from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.postgres.connection import QUERIES, Connection
 from stream.adapters.postgres.statements import statements
 from stream.core.record import Record
-from stream.dev.stack import Addresses, Stack, memory_home, remove_home
+from stream.dev.stack import Stack, memory_home, remove_home
 from stream.dev.stage import Stage
 from stream.ports import Outgoing
 
@@ -143,7 +143,7 @@ def _outgoing(seq: int, record: Record) -> Outgoing:
 
 
 def variables(stack: Stack) -> dict[str, str]:
-    return Addresses(kafka=stack.kafka, database_url=stack.database_url, otlp=stack.otlp).variables()
+    return stack.addresses.variables()
 
 
 def show(stack: Stack, *words: str) -> None:

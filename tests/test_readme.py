@@ -35,7 +35,9 @@ def test_every_command_that_is_named_is_there() -> None:
             pytest.fail(f"no such command: {' '.join(words)}")
 
 
-def test_the_first_handler_runs_by_the_commands_below_it(tmp_path: Path, kafka: str, postgres: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_handler_runs_by_the_commands_below_it(
+    tmp_path: Path, kafka: str, database: str, worker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     # Topics of its own: other tests make theirs, with other partitions, on the same broker.
     code = CODE[0].replace('topic="', 'topic="readme-').replace('App("desk", ', 'App("desk", alerts="readme-alerts", ')
     assert code.count("readme-") == 3
@@ -43,8 +45,9 @@ def test_the_first_handler_runs_by_the_commands_below_it(tmp_path: Path, kafka: 
     for name, value in {
         "STREAM_APP": "desk:app",
         "STREAM_KAFKA": kafka,
-        "STREAM_DATABASE_URL": postgres,
-        "STREAM_SCHEMA": f"readme_{os.getpid()}",
+        "STREAM_DATABASE_URL": worker_url,
+        "STREAM_DATABASE_OWNER_URL": database,
+        "STREAM_SCHEMA": "readme",
     }.items():
         monkeypatch.setenv(name, value)
     for words in (["migrate"], ["topics", "apply"], ["health"]):

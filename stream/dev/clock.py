@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import asyncpg
 
+from stream.adapters.postgres.failures import classify
 from stream.core.errors import ConfigurationError
 from stream.dev.folders import DATA
 
@@ -29,7 +30,7 @@ async def move(dsn: str, by: timedelta, schema: str = "stream") -> datetime:
         (row,) = await connection.fetch((DATA / "move_clock.sql").read_text(), by)
     except asyncpg.PostgresError as error:
         if error.sqlstate != UNDEFINED_TABLE:
-            raise
+            raise classify(error) from None
         raise ConfigurationError(f"there is no schema {schema} in this database: run `stream migrate` first") from error
     finally:
         await connection.close()

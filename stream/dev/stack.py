@@ -40,6 +40,7 @@ class Addresses:
 
     kafka: str | None = None
     database_url: str | None = None
+    database_owner_url: str | None = None
     otlp: str | None = None
     jaeger_ui: str | None = None
 
@@ -49,12 +50,18 @@ class Addresses:
         return cls(
             kafka=environ.get("STREAM_KAFKA") or None,
             database_url=environ.get("STREAM_DATABASE_URL") or None,
+            database_owner_url=environ.get("STREAM_DATABASE_OWNER_URL") or None,
             otlp=environ.get("OTEL_EXPORTER_OTLP_ENDPOINT") or None,
         )
 
     def variables(self) -> dict[str, str]:
         """The same as environment variables, for a process that is to use them."""
-        named = {"STREAM_KAFKA": self.kafka, "STREAM_DATABASE_URL": self.database_url, "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp}
+        named = {
+            "STREAM_KAFKA": self.kafka,
+            "STREAM_DATABASE_URL": self.database_url,
+            "STREAM_DATABASE_OWNER_URL": self.database_owner_url,
+            "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
+        }
         return {name: value for name, value in named.items() if value}
 
 
@@ -102,8 +109,13 @@ class Stack:
 
     @property
     def database_url(self) -> str:
-        """A DSN; of a server of our own its superuser's."""
+        """A DSN by which a stream runs; of a server of our own that of a role that owns nothing."""
         return _known(self.addresses.database_url, "postgres")
+
+    @property
+    def database_owner_url(self) -> str:
+        """A DSN by which schemas are made; of a server of our own its superuser's."""
+        return self.addresses.database_owner_url or self.database_url
 
     @property
     def otlp(self) -> str | None:
@@ -170,7 +182,8 @@ class Stack:
             found["kafka"] = self._started("kafka", broker, started).address
         if "postgres" in self.parts and not self.given.database_url:
             server = Server(self.home / "postgres", ports.postgres, self.profile, self._say)
-            found["database_url"] = self._started("postgres", server, started).url()
+            found["database_owner_url"] = self._started("postgres", server, started).url()
+            found["database_url"] = server.worker_url()
         if "jaeger" in self.parts and not self.given.otlp:
             found |= self._jaeger(ports, started)
         return found

@@ -14,6 +14,7 @@ from typing import Self
 from stream.adapters.kafka.admin import KafkaAdmin, plan
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres import migrate
+from stream.adapters.postgres.address import read_address
 from stream.adapters.postgres.connection import QUERIES, Connection, PostgresSettings
 from stream.adapters.postgres.statements import statements
 from stream.core.app import App
@@ -45,7 +46,8 @@ class Stage:
 
     @property
     def postgres(self) -> PostgresSettings:
-        return PostgresSettings(dsn=self.stack.database_url, statement=60.0)
+        """As the owner: what the stage itself does. Its processes run as the worker."""
+        return PostgresSettings(dsn=self.stack.database_owner_url, statement=60.0)
 
     @property
     def kafka(self) -> KafkaSettings:
@@ -54,14 +56,15 @@ class Stage:
     async def prepare(self) -> None:
         """Make schema and topics: the declared ones, and those that are only named, with every default."""
         await migrate.apply(self.postgres)
+        await migrate.grant(self.postgres, read_address(self.stack.database_url).user)
         topics = [self.app.topic(name) for name in sorted(self.app.consumed | self.app.emitted | {t.name for t in self.app.topics})]
         async with KafkaAdmin(self.kafka) as admin:
             await admin.apply(plan(topics, await admin.topics(_names(topics))))
 
     async def set_clock(self, to: datetime) -> None:
         """Move the database's clock so that it shows `to`."""
-        shown = await clock.move(self.stack.database_url, timedelta(0))
-        await clock.move(self.stack.database_url, to - shown)
+        shown = await clock.move(self.stack.database_owner_url, timedelta(0))
+        await clock.move(self.stack.database_owner_url, to - shown)
 
     async def left(self) -> tuple[int, int]:
         """Records not taken yet, of all topics the App takes, and messages not sent yet. (0, 0): drained, every hop of it.

@@ -16,7 +16,9 @@ from stream.adapters.kafka.admin import Existing, KafkaAdmin, plan, require
 from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.otel.telemetry import OtelTelemetry
 from stream.adapters.postgres import migrate as migrations
+from stream.adapters.postgres.address import read_address
 from stream.adapters.postgres.check import check
+from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.catalog import Catalog
 from stream.core.codec import record_of
@@ -40,19 +42,31 @@ config = group("What is configured, and from where.\n\nExample: stream config sh
 
 def migrate(
     print_sql: Annotated[bool, typer.Option("--print", help="Write the SQL to stdout instead of applying it.")] = False,
+    grant: Annotated[str | None, typer.Option("--grant", metavar="ROLE", help="Give this role what `stream run` needs, and no more.")] = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Make the database's tables, or bring them up to date. Safe to run again, and by several at once.
 
-    Examples: stream migrate · stream migrate --print > schema.sql
+    Connects by database_owner_url where that is set, and then gives the role of database_url its rights too. A role that was given them before
+    gets those on new tables by itself.
+
+    Examples: stream migrate · stream migrate --grant stream_worker · stream migrate --print > schema.sql
     """
     if print_sql:
-        typer.echo(migrations.text(), nl=False)
+        typer.echo(migrations.text(grant or ""), nl=False)
         return
     site = read_site()
-    applied = [m.name for m in awaited(migrations.apply(site.postgres))]
-    told = Text(f"applied {', '.join(applied)}" if applied else f"schema {site.postgres.schema!r} is up to date")
-    show(output, {"schema": site.postgres.schema, "applied": applied}, told)
+    role = grant or (read_address(site.postgres.dsn).user if site.postgres.owner_dsn else "")
+    applied = awaited(_migrate(site.postgres.as_owner(), role))
+    told = f"applied {', '.join(applied)}" if applied else f"schema {site.postgres.schema!r} is up to date"
+    show(output, {"schema": site.postgres.schema, "applied": applied, "granted": role}, Text(told + (f"; {role!r} may run it" if role else "")))
+
+
+async def _migrate(owner: PostgresSettings, role: str) -> list[str]:
+    applied = [m.name for m in await migrations.apply(owner)]
+    if role:
+        await migrations.grant(owner, role)
+    return applied
 
 
 @topics.command("apply")

@@ -105,7 +105,15 @@ def status_of_stack(home: HomeOption = HOME, output: OutputOption = Output.TABLE
 
 def _show(home: Path, found: Running, output: Output) -> None:
     a = found.addresses
-    shown = {"kafka": a.kafka, "database": a.database_url, "traces": a.otlp, "jaeger": a.jaeger_ui, "data": str(home), "process": found.pid}
+    shown = {
+        "kafka": a.kafka,
+        "database": a.database_url,
+        "database owner": a.database_owner_url,
+        "traces": a.otlp,
+        "jaeger": a.jaeger_ui,
+        "data": str(home),
+        "process": found.pid,
+    }
     show(output, {**shown, "children": found.children}, fields("local stack", [(name, _plain(value)) for name, value in shown.items()]))
 
 
@@ -130,5 +138,5 @@ def clock(
         raise ConfigurationError(
             f"the database is not that of a local stack on {home}: moving its clock fires timers for real; say --anyway if meant"
         )
-    now = awaited(move(site.postgres.dsn, moved, site.postgres.schema))
+    now = awaited(move(site.postgres.as_owner().dsn, moved, site.postgres.schema))
     show(output, {"now": now, "moved": moved}, fields("clock", [("now", now), ("moved", moved)]))

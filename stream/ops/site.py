@@ -65,7 +65,11 @@ def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, s
     defaults = {name: value for name, value in (("kafka", addresses.kafka), ("database_url", addresses.database_url)) if value}
     # The tests of this library are pointed at running parts by variables that look like slips of the pen.
     ours = {name: value for name, value in environ.items() if not name.startswith("STREAM_TEST_")}
-    return Site(read_settings(Configured, ours, defaults=defaults, given=given), {**addresses.variables(), **environ})
+    configured = read_settings(Configured, ours, defaults=defaults, given=given)
+    # The local stack's owner belongs to the local stack's database, and to no other that somebody configured.
+    if configured.postgres.dsn == addresses.database_url and addresses.database_owner_url and not configured.postgres.owner_dsn:
+        configured = replace(configured, postgres=replace(configured.postgres, owner_dsn=addresses.database_owner_url))
+    return Site(configured, {**addresses.variables(), **environ})
 
 
 def load_app(named: str) -> App:

@@ -12,7 +12,10 @@ from tests.conformance.storage import Storage, closing, in_memory, in_postgres
 @pytest.fixture(params=["memory", "postgres"])
 def unclosed(request: pytest.FixtureRequest) -> Storage:
     """Not asynchronous: an asynchronous fixture cannot ask for another by name."""
-    return in_memory() if request.param == "memory" else in_postgres(request.getfixturevalue("database"))
+    if request.param == "memory":
+        return in_memory()
+    # As the role that streams run as: whatever the suite asks of the store, that role must be allowed.
+    return in_postgres(request.getfixturevalue("worker_url"), owner=request.getfixturevalue("database"))
 
 
 @pytest.fixture

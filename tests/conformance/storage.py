@@ -73,9 +73,24 @@ def in_memory() -> Storage:
     return Storage(lambda: MemoryStore(database), lambda: MemoryOutbox(database), lambda: MemoryTimetable(database), [])
 
 
-def in_postgres(dsn: str) -> Storage:
-    settings = PostgresSettings(dsn=dsn)
-    return Storage(lambda: PostgresStore(settings), lambda: PostgresOutbox(settings), lambda: PostgresTimetable(settings), [])
+class _Timetable(PostgresTimetable):
+    """Only the owner may move the clock."""
+
+    def __init__(self, settings: PostgresSettings) -> None:
+        super().__init__(settings)
+        self._owners = PostgresTimetable(settings.as_owner())
+
+    async def move_clock(self, ahead: timedelta) -> None:
+        await self._owners.move_clock(ahead)
+
+    async def close(self) -> None:
+        await self._owners.close()
+        await super().close()
+
+
+def in_postgres(dsn: str, owner: str = "") -> Storage:
+    settings = PostgresSettings(dsn=dsn, owner_dsn=owner)
+    return Storage(lambda: PostgresStore(settings), lambda: PostgresOutbox(settings), lambda: _Timetable(settings), [])
 
 
 def key(n: int) -> bytes:

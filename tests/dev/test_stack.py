@@ -1,10 +1,12 @@
 """A stack is one thing: found while it runs, refused twice, and gone with its launcher."""
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 
@@ -77,10 +79,28 @@ def test_a_configured_address_starts_nothing_of_our_own(home: Path) -> None:
 
 
 def test_data_of_a_server_is_there_at_the_next_start(home: Path) -> None:
+    seen: list[list[str]] = []
+    for _ in range(2):
+        with Stack(home, profile="test", parts=("postgres",)) as stack:
+            seen.append([url.split("@")[0] for url in (stack.database_url, stack.database_owner_url)])
+    assert seen[0] == seen[1]
+
+
+async def _may(url: str) -> tuple[str, bool]:
+    connection = await asyncpg.connect(url)
+    try:
+        (row,) = await connection.fetch("select rolname, rolsuper or rolcreaterole or rolcreatedb as much from pg_roles where rolname = current_user")
+        return row["rolname"], row["much"]
+    finally:
+        await connection.close()
+
+
+def test_a_stream_finds_a_role_that_owns_nothing_also_on_data_from_before_there_was_one(home: Path) -> None:
     with Stack(home, profile="test", parts=("postgres",)) as stack:
-        password = stack.database_url.split("@")[0]
+        (stack.home / "postgres" / "password.worker").unlink(missing_ok=True)
     with Stack(home, profile="test", parts=("postgres",)) as stack:
-        assert stack.database_url.split("@")[0] == password
+        assert asyncio.run(_may(stack.database_url)) == ("worker", False)
+        assert asyncio.run(_may(stack.database_owner_url)) == ("stream", True)
 
 
 def test_a_home_that_another_user_cannot_enter_still_works(home: Path) -> None:

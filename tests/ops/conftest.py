@@ -61,7 +61,7 @@ def lamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     token = secrets.token_hex(4)
     (tmp_path / f"lamps_{token}.py").write_text(LAMPS.replace("{token}", token))
     monkeypatch.chdir(tmp_path)
-    for name in ("STREAM_KAFKA", "STREAM_DATABASE_URL", "STREAM_GROUP", "STREAM_SCHEMA", "STREAM_HOME"):
+    for name in ("STREAM_KAFKA", "STREAM_DATABASE_URL", "STREAM_DATABASE_OWNER_URL", "STREAM_GROUP", "STREAM_SCHEMA", "STREAM_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("STREAM_APP", f"lamps_{token}:app")
     monkeypatch.setenv("STREAM_ACTOR", "ann")
@@ -83,9 +83,10 @@ def stream(lamps: str) -> Stream:
 
 
 @pytest.fixture
-def at_database(stream: Stream, database: str, monkeypatch: pytest.MonkeyPatch) -> Stream:
+def at_database(stream: Stream, database: str, worker_url: str, monkeypatch: pytest.MonkeyPatch) -> Stream:
     """The command with a migrated, empty database."""
-    monkeypatch.setenv("STREAM_DATABASE_URL", database)
+    monkeypatch.setenv("STREAM_DATABASE_URL", worker_url)
+    monkeypatch.setenv("STREAM_DATABASE_OWNER_URL", database)
     return stream
 
 

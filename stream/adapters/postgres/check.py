@@ -6,12 +6,15 @@ from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.adapters.postgres.migrate import known
 from stream.core.errors import ConfigurationError
 
+_GRANT = "run `stream migrate --grant ROLE` as the schema's owner"
+
 
 async def check(settings: PostgresSettings, *, app: str, group: str) -> None:
     """Raises `ConfigurationError` with one line that says what to do. The first start writes down whose schema it is."""
     connection = Connection(settings)
     try:
         await _check_version(connection)
+        await _check_role(connection)
         await _check_rights(connection)
         await _check_owner(connection, app, group)
     finally:
@@ -20,6 +23,8 @@ async def check(settings: PostgresSettings, *, app: str, group: str) -> None:
 
 async def _check_version(connection: Connection) -> None:
     schema = connection.settings.schema
+    if await connection.fetch("schema_closed", schema):
+        raise ConfigurationError(f"the database role may not look into schema {schema!r}: {_GRANT}")
     if not (await connection.fetch("schema_exists"))[0]["there"]:
         raise ConfigurationError(f"there is no schema {schema!r} with our tables in the database: run `stream migrate`")
     applied = {r["number"]: r["checksum"] for r in await connection.fetch("schema_versions")}
@@ -36,8 +41,17 @@ async def _check_version(connection: Connection) -> None:
 async def _check_rights(connection: Connection) -> None:
     missing = [r["t"] for r in await connection.fetch("missing_rights")]
     if missing:
-        cure = f"as the owner of schema {connection.settings.schema!r}, run `select grant_worker('<role>')`"
-        raise ConfigurationError(f"the database role may not write {', '.join(missing)}: {cure}")
+        raise ConfigurationError(f"the database role may not write {', '.join(missing)}: {_GRANT}")
+
+
+async def _check_role(connection: Connection) -> None:
+    """A stream that was taken over must not be able to rewrite what it did."""
+    excess = await connection.fetch("excess_rights")
+    if excess:
+        cure = "put another role into database_url (`create role stream_worker login password '...'`, then `stream migrate --grant stream_worker`)"
+        raise ConfigurationError(
+            f"the database role {excess[0]['what']}, which is more than a stream may: {cure}, and this one into database_owner_url for migrations"
+        )
 
 
 async def _check_owner(connection: Connection, app: str, group: str) -> None:

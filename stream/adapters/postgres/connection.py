@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 import asyncpg
 import structlog
 
 from stream.adapters.postgres.address import missing_files, read_address
-from stream.adapters.postgres.failures import DRIVER_ERRORS, classify
+from stream.adapters.postgres.failures import DRIVER_ERRORS, classify, unconnected
 from stream.adapters.postgres.statements import statements
 from stream.core.errors import ConfigurationError, StreamError, UnavailableError
 from stream.core.setting import setting, text, word, yes_or_no
@@ -30,11 +30,13 @@ _GONE = ("08", "25006", "57P")
 class PostgresSettings:
     """Where the database is, and how long anything may take, in seconds.
 
-    `dsn` may name several hosts; the one that takes writes is used. `schema` belongs to one App and consumer group.
+    `dsn` may name several hosts; the one that takes writes is used. `schema` belongs to one App and consumer group. `owner_dsn` is for making
+    and moving things: the role of `dsn` owns nothing.
     """
 
     dsn: str = setting("postgresql://localhost/stream", word, name="database_url", secret=True)
     password: str = setting("", text, name="database_password", secret=True)
+    owner_dsn: str = setting("", text, name="database_owner_url", secret=True)
     schema: str = setting("stream", word)
     allow_insecure: bool = setting(False, yes_or_no)
     application: str = "stream"
@@ -47,6 +49,12 @@ class PostgresSettings:
     def faults(self) -> Iterator[str]:
         """What is wrong with the URL, or would let what is stored travel in plain text beyond this machine."""
         yield from _faults("database_url", self.dsn, self.allow_insecure)
+        if self.owner_dsn:
+            yield from _faults("database_owner_url", self.owner_dsn, self.allow_insecure)
+
+    def as_owner(self) -> PostgresSettings:
+        """The same place as the schema's owner; as whoever `dsn` says where no owner is named."""
+        return replace(self, dsn=self.owner_dsn, password="", owner_dsn="") if self.owner_dsn else self
 
     def check(self) -> None:
         """Raises `ConfigurationError` for what `faults` says: whoever made these by hand is told too, before anything is sent."""
@@ -181,7 +189,7 @@ class Connection:
         try:
             self._link = await self._connect()
         except DRIVER_ERRORS as error:
-            raise self._known(error) from None
+            raise unconnected(error) from None
         return self._link
 
     async def _connect(self) -> asyncpg.Connection:

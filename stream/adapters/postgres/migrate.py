@@ -29,12 +29,14 @@ def known() -> list[Migration]:
     return [Migration(int(name[:4]), name.removesuffix(".sql"), folder.joinpath(name).read_text(encoding="utf-8")) for name in found]
 
 
-def text() -> str:
-    """All of them as one script, for those who apply SQL themselves; it too notes what was applied."""
+def text(role: str = "") -> str:
+    """All of them as one script, for those who apply SQL themselves; it too notes what was applied, and gives `role` its rights."""
     parts = [QUERIES["schema_migration"] + ";"]
     for m in known():
         note = QUERIES["note_migration"].replace("$1", str(m.number)).replace("$2", f"'{m.name}'").replace("$3", f"'{m.checksum}'")
         parts += [m.sql, note + ";"]
+    if role:
+        parts.append(QUERIES["grant_worker"].replace("$1", "'{}'".format(role.replace("'", "''"))) + ";")
     return "\n".join(parts) + "\n"
 
 
@@ -60,7 +62,22 @@ async def apply(settings: PostgresSettings, migrations: Sequence[Migration] | No
             for migration in missing:
                 await connection.script(migration.sql)
                 await connection.execute("note_migration", migration.number, migration.name, migration.checksum)
+            # Whoever was given a worker's rights gets those on what was added now.
+            for row in await connection.fetch("granted") if missing else ():
+                await connection.fetch("grant_worker", row["role"])
         return missing
+    finally:
+        await connection.close()
+
+
+async def grant(settings: PostgresSettings, role: str) -> None:
+    """Give a role what a stream needs and no more. Raises `ConfigurationError` when there is no such role, or no schema."""
+    connection = Connection(settings)
+    try:
+        if not await connection.fetch("role", role):
+            cure = f"`create role {role} login password '...'`"
+            raise ConfigurationError(f"there is no role {role!r} in the database: make it first, by {cure}")
+        await connection.fetch("grant_worker", role)
     finally:
         await connection.close()
 

@@ -14,6 +14,10 @@ select number, checksum from schema_migration order by number;
 -- name: schema_exists
 select to_regclass('schema_migration') is not null as there;
 
+-- name: schema_closed
+-- Whether there is a schema of this name that this role may not even look into.
+select 1 from pg_namespace where nspname = $1 and not has_schema_privilege(oid, 'usage');
+
 -- name: missing_rights
 -- Tables that this role may not write.
 select t from unnest(array['partition', 'entity', 'timer', 'waiting', 'dead_letter', 'outbox_position', 'outbox_held', 'relay']) t
@@ -44,3 +48,35 @@ insert into schema_migration (number, name, checksum) values ($1, $2, $3);
 -- name: limit_transaction
 -- How long any transaction of this connection may last.
 select set_config('transaction_timeout', $1, false);
+
+-- name: role
+select rolname from pg_roles where rolname = $1;
+
+-- name: grant_worker
+select grant_worker($1);
+
+-- name: granted
+-- Who was given a worker's rights.
+select r.rolname as role
+from pg_class c, aclexplode(c.relacl) a, pg_roles r
+where c.oid = 'partition'::regclass and a.privilege_type = 'INSERT' and a.grantee <> c.relowner and r.oid = a.grantee;
+
+-- name: excess_rights
+-- What this role could do beyond its work. Whoever may change what was written could hide what happened; partitions count as their table.
+with written as (
+    select t::regclass as oid, t as name from unnest(array['history', 'outbox', 'audit']) t
+    union all
+    select inhrelid, inhparent::regclass::text from pg_inherits where inhparent in ('history'::regclass, 'outbox'::regclass)
+)
+select 1 as place, 'is a superuser' as what from pg_roles where rolname = current_user and rolsuper
+union all
+select 2, 'owns the schema' from pg_namespace where nspname = current_schema() and pg_has_role(nspowner, 'member')
+union all
+select 3, 'owns ' || min(relname) from pg_class
+where relnamespace = quote_ident(current_schema())::regnamespace and relkind in ('r', 'p') and pg_has_role(relowner, 'member') having count(*) > 0
+union all
+select 4, 'may make tables in the schema' where has_schema_privilege(current_schema(), 'create')
+union all
+select 5, 'may change or delete what was written in ' || min(name) from written
+where has_table_privilege(oid, 'update, delete, truncate') or has_any_column_privilege(oid, 'update') having count(*) > 0
+order by place;

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
 from stream.adapters.postgres import migrate
@@ -19,7 +16,6 @@ from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import Ages, PostgresTimetable
 from stream.core.errors import ConfigurationError, UnavailableError
-from stream.core.record import TopicPartition
 from tests.conformance.storage import Storage, closing, drain, in_postgres, message, tell
 from tests.integration.postgres.races import begun, came_through
 
@@ -50,14 +46,14 @@ async def test_a_failing_migration_leaves_nothing_behind(settings: PostgresSetti
     assert len(await migrate.pending(settings)) == len(migrate.known())
 
 
-async def test_the_printed_script_makes_the_same_schema(settings: PostgresSettings) -> None:
+async def test_the_printed_script_makes_the_same_schema(settings: PostgresSettings, worker_url: str, worker_login: tuple[str, str]) -> None:
     connection = Connection(settings)
     async with connection.transaction("begin_plain"):
         await connection.script('create schema "Second flow"')
-        await connection.script(migrate.text())
+        await connection.script(migrate.text(worker_login[0]))
     await connection.close()
     assert await migrate.pending(settings) == []
-    await check(settings, app="a", group="g")
+    await check(replace(settings, dsn=worker_url), app="a", group="g")
 
 
 async def test_a_start_without_a_schema_says_what_to_do(settings: PostgresSettings) -> None:
@@ -77,55 +73,12 @@ async def test_a_start_with_a_newer_schema_says_what_to_do(settings: PostgresSet
         await check(settings, app="a", group="g")
 
 
-async def test_a_schema_belongs_to_one_app_and_group(settings: PostgresSettings) -> None:
-    await migrate.apply(settings)
+async def test_a_schema_belongs_to_one_app_and_group(database: str, worker_url: str) -> None:
+    settings = PostgresSettings(dsn=worker_url)
     await check(settings, app="a", group="g")
     await check(settings, app="a", group="g")
     with pytest.raises(ConfigurationError, match="belongs to app 'a', group 'g'"):
         await check(settings, app="a", group="other")
-
-
-@pytest.fixture
-async def worker(database: str) -> AsyncIterator[PostgresSettings]:
-    """A role that owns nothing and has no rights yet."""
-    role, password = f"worker_{secrets.token_hex(4)}", secrets.token_hex(8)
-    owner = await asyncpg.connect(database, server_settings={"search_path": "stream"})
-    await owner.execute(f"create role {role} login password '{password}'")
-    server = urlsplit(database)
-    yield PostgresSettings(dsn=urlunsplit(server._replace(netloc=f"{role}:{password}@{server.hostname}:{server.port}")), application=role)
-    await owner.execute(f"drop owned by {role}; drop role {role}")
-    await owner.close()
-
-
-async def grant(database: str, worker: PostgresSettings) -> None:
-    owner = await asyncpg.connect(database, server_settings={"search_path": "stream"})
-    await owner.execute("select grant_worker($1)", worker.application)
-    await owner.close()
-
-
-async def test_a_start_without_rights_says_what_to_do(worker: PostgresSettings) -> None:
-    with pytest.raises(ConfigurationError):
-        await check(worker, app="a", group="g")
-
-
-async def test_a_worker_role_does_all_the_work_and_cannot_rewrite_history(database: str, worker: PostgresSettings) -> None:
-    await grant(database, worker)
-    await check(worker, app="a", group="g")
-    storage = in_postgres(database)
-    storage.new_store = lambda: PostgresStore(worker)
-    storage.new_timetable = lambda: PostgresTimetable(worker)
-    storage.new_outbox = lambda: PostgresOutbox(worker)
-    async with closing(storage):
-        store, outbox = storage.store(), storage.outbox()
-        await store.adopt(TopicPartition("jobs", 0), owner="w", generation=1, begin=0)
-        await tell(store, message("k", 1))
-        assert await drain(outbox, (await outbox.lease("r", timedelta(minutes=5))).shards) == ["m-1"]
-        await outbox.release("r")
-        assert await storage.timetable().rotate() == []
-    connection = Connection(worker)
-    for order in ("update history set actor = 'x'", "delete from history", "delete from outbox", "create table mine ()", "delete from audit"):
-        assert not await came_through(connection.script(order), ConfigurationError)
-    await connection.close()
 
 
 SMALL = Ages(rows=10)
