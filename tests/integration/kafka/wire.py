@@ -21,6 +21,8 @@ class Wire:
         self._cut = False
         self._server: asyncio.Server | None = None
         self.port = 0
+        self.links = 0
+        """How many connections were asked for."""
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(self._link, "127.0.0.1", 0)
@@ -46,6 +48,7 @@ class Wire:
             await self._server.wait_closed()
 
     async def _link(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.links += 1
         if self._cut:
             writer.close()
             return
