@@ -15,10 +15,13 @@ from stream.dev.postgres import stand_in
 from stream.dev.stack import Addresses, Stack, memory_home, remove_home, running, stop_running
 
 LAUNCH = """
+import signal
 import sys
 from pathlib import Path
 from stream.dev.postgres import stand_in
 from stream.dev.stack import Stack
+# Whoever ends it at once may be quicker than hold().
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 with Stack(Path(sys.argv[1]), profile="test", parts=("kafka", "postgres", "jaeger")) as stack:
     print("ready", flush=True)
     stack.hold()
