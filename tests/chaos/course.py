@@ -20,7 +20,10 @@ from tests.chaos.load import Maker, Publisher
 from tests.chaos.nemesis import FAULTS, course
 from tests.chaos.oracle import faults
 from tests.chaos.scene import Feeder, Scene
+from tests.chaos.wires import Weather
 
+HAZE, HAZY = Weather(delay=0.01, jitter=0.01, stalls=0.002, stall=0.5), 0.3
+"""Every third fault falls on ways that are slow already."""
 Say = Callable[[str], None]
 
 
@@ -102,7 +105,11 @@ def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
     for n, kind in enumerate(kinds):
         began = time.monotonic()
         scene.feeder.feed(_share(scene, wish, len(kinds) - n))
+        if scene.chance.random() < HAZY:
+            for wire in (scene.ground.to_kafka, scene.ground.to_postgres):
+                wire.weather(HAZE)
         scene.struck.append((kind, FAULTS[kind](scene)))
+        scene.ground.heal()
         say(f"{n + 1:>3}/{len(kinds)} {kind:12} {scene.struck[-1][1]} ({time.monotonic() - began:.1f} s)")
 
 

@@ -93,12 +93,9 @@ def crash_postgres(scene: Scene) -> str:
     """F8: the immediate stop, which is a crash, and a start that recovers."""
     away = scene.chance.uniform(0.0, 2.0)
     scene.await_work()
-    server = scene.ground.server
-    scene.signal([server.child.pid], signal.SIGQUIT)
-    while server.child.is_alive:
-        time.sleep(0.01)
+    _crash(scene)
     scene.pause(away)
-    server.start()
+    scene.ground.server.start()
     scene.took["postgres back"].append(scene.wait_for_flow())
     return f"postgres crashed, away for {away:.1f} s"
 
@@ -211,6 +208,41 @@ def poison(scene: Scene) -> str:
     return "poison in a burst"
 
 
+def two_at_once(scene: Scene) -> str:
+    """A process dies, or freezes beyond its session, in the moment in which the database crashes, the broker dies, or COMMITs lose their answers."""
+    name, freezes = scene.any_worker(), scene.chance.random() < 0.5
+    what = scene.chance.choice(["the database crashed", "the broker died", "COMMITs lost their answers"])
+    scene.await_work()
+    if freezes:
+        scene.signal([scene.process(name).pid], signal.SIGSTOP)
+    else:
+        scene.kill(name)
+    if what == "the broker died":
+        scene.ground.broker.child.kill()
+        scene.ground.broker.start()
+    elif what == "the database crashed":
+        _crash(scene)
+        scene.ground.server.start()
+    else:
+        scene.ground.to_postgres.lose("answer", 6)
+    scene.feeder.feed(100)
+    scene.pause(scene.session * 1.3)
+    scene.ground.to_postgres.clear()
+    if freezes:
+        scene.signal([scene.process(name).pid], signal.SIGCONT)
+    else:
+        scene.start(name)
+    scene.wait_for_flow()
+    return f"{name} {'froze' if freezes else 'died'} as {what}"
+
+
+def _crash(scene: Scene) -> None:
+    server = scene.ground.server
+    scene.signal([server.child.pid], signal.SIGQUIT)
+    while server.child.is_alive:
+        time.sleep(0.01)
+
+
 WEATHERS: Mapping[str, Weather] = {
     "black hole": Weather(up=False, down=False),
     "black hole for requests": Weather(up=False),
@@ -234,6 +266,7 @@ FAULTS: Mapping[str, Fault] = {
     "F11-commits": lose_commits,
     "F11-produces": lose_produces,
     "F12": storm,
+    "pair": two_at_once,
     "F19": repeat,
     "F20": poison,
 }
