@@ -29,6 +29,7 @@ from stream.runtime.doors import Lines
 from stream.runtime.logs import configure
 from stream.runtime.settings import Settings
 from tests.chaos.app import NAMES, app
+from tests.chaos.failpoints import arm, fuse_of
 
 NUMBERS = ("SESSION", "LEASE", "SEND", "BATCH")
 AUDIT = {**QUERIES, **statements("tests.chaos", "audit.sql")}
@@ -122,7 +123,8 @@ async def retry(given: Setup) -> None:
 
 async def main() -> None:
     given = setup()
-    await (retry(given) if given.roles == ("retry",) else run(app, given.settings, parts(given)))
+    made, fuse = parts(given), fuse_of(os.environ)
+    await (retry(given) if given.roles == ("retry",) else run(app, given.settings, arm(made, fuse) if fuse else made))
 
 
 if __name__ == "__main__":

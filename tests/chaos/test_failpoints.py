@@ -1,0 +1,74 @@
+"""Every step of the path times every way to fail there, on real parts: nothing is lost, nothing is doubled, and it goes on by itself."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import anyio
+import pytest
+import pytest_asyncio
+from structlog.testing import capture_logs
+
+from stream.adapters.postgres.statements import statements
+from stream.runtime import ticker
+from tests.chaos import armed
+from tests.chaos.cases import POINTS, Building, building
+from tests.chaos.failpoints import ACTIONS, STEPS, Action
+
+AT_ONCE = 6
+SLICE = "save history:before"
+ELSEWHERE = {"rollback", "outcome", "renew_shards", "claim_letters", "retry_lines", "move_clock"}
+"""What follows a failure, or a send that takes longer than a third of its lease; and what an operator does."""
+
+
+@pytest_asyncio.fixture(scope="session")
+async def rooms(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Building]:
+    async with building(kafka, postgres, tmp_path_factory.mktemp("rooms")) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def rotating_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(ticker, "ROTATE", armed.OFTEN)
+    # A traceback for every planted error, drawn for a terminal, takes longer than its case.
+    with capture_logs():
+        yield
+
+
+def test_every_statement_is_a_step_and_every_step_has_a_point() -> None:
+    known = {name for file in ("queries.sql", "publishing.sql") for name in statements("stream.adapters.postgres", file)}
+    assert known - set(STEPS) == ELSEWHERE
+    reached = {point.partition(":")[0].partition("/")[2] or point.partition(":")[0] for points in POINTS.values() for point in points}
+    assert set(STEPS.values()) <= reached
+
+
+@pytest.mark.parametrize("part", POINTS)
+async def test_a_process_killed_at_any_step_loses_and_doubles_nothing(rooms: Building, part: str) -> None:
+    assert not await _faults(rooms, [(point, "kill") for point in POINTS[part]])
+
+
+async def test_a_step_may_fail_in_any_way(rooms: Building) -> None:
+    assert not await _faults(rooms, [(SLICE, action) for action in ACTIONS])
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("action", [action for action in ACTIONS if action != "kill"])
+@pytest.mark.parametrize("part", POINTS)
+async def test_any_step_may_fail_in_any_way(rooms: Building, part: str, action: Action) -> None:
+    assert not await _faults(rooms, [(point, action) for point in POINTS[part]])
+
+
+async def _faults(rooms: Building, cases: Sequence[tuple[str, Action]]) -> dict[str, list[str]]:
+    """What went wrong, by case; a few cases at once, since most of their time is waiting."""
+    found: dict[str, list[str]] = {}
+    few = anyio.CapacityLimiter(AT_ONCE)
+
+    async def go(point: str, action: Action) -> None:
+        async with few:
+            if faults := await rooms.case(point, action):
+                found[f"{point}, {action}"] = faults
+
+    async with anyio.create_task_group() as tasks:
+        for point, action in cases:
+            tasks.start_soon(go, point, action)
+    return found
