@@ -210,14 +210,22 @@ class Publisher(Protocol):
 # -- the outbox and the timetable ----------------------------------------------------------------------------------------------------
 
 
+ROUND_BYTES = 4 * 1024 * 1024
+"""A round ends with the row that reaches this: a thousand messages of a megabyte would be a gigabyte."""
+
+
 @dataclass(frozen=True, slots=True)
 class Round:
-    """Rows of one shard to send now, in `seq` order, and the trace of each. `more`: the shard has further rows between its snapshots."""
+    """Rows of one shard to send now, in `seq` order, and the trace of each.
+
+    `within`: the shard has further rows between its snapshots; `more`: it has, or may have, because the pass was begun before.
+    """
 
     shard: int
     epoch: int
     rows: Sequence[Outgoing]
     more: bool
+    within: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +251,10 @@ class Outbox(Protocol):
         ...
 
     async def read(self, shard: int, limit: int) -> Round:
-        """The next unsent rows. Rows of a held key are passed over (they are copied to `held`). Raises `FencedError` when the lease is lost."""
+        """The next unsent rows, `limit` at most, and none after `ROUND_BYTES` of keys and values. Raises `FencedError` when the lease is lost.
+
+        Rows of a held key are passed over (they are copied to `held`).
+        """
         ...
 
     async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:

@@ -10,7 +10,7 @@ from stream.adapters.memory_store import NEVER, Lease, MemoryDatabase, Written, 
 from stream.core.errors import FencedError
 from stream.core.record import Ref
 from stream.core.share import share
-from stream.ports import Feed, Feeds, Leases, Outgoing, Refusal, Round
+from stream.ports import ROUND_BYTES, Feed, Feeds, Leases, Outgoing, Refusal, Round
 
 SHARDS = 2
 
@@ -56,14 +56,16 @@ class MemoryOutbox:
 
     async def read(self, shard: int, limit: int) -> Round:
         lease = self._lease(shard)
-        rows = [(seq, w) for seq, w in self._db.outbox.items() if seq > lease.seq and shard_of(w.message.key) == shard][:limit]
+        unsent = [(seq, w) for seq, w in self._db.outbox.items() if seq > lease.seq and shard_of(w.message.key) == shard]
+        rows = _weighed(unsent[:limit])
         closed = {_line(self._db.outbox[seq]) for seq in self._db.held}
         for seq, row in rows:
             if _line(row) in closed:
                 self._db.held[seq] = "behind"
         free = [_outgoing(seq, row) for seq, row in rows if _line(row) not in closed]
         self._ends[shard] = rows[-1][0] if rows else lease.seq
-        round = Round(shard, lease.epoch, free, len(rows) == limit)
+        within = bool(rows) and (len(rows) == limit or len(rows) < len(unsent))
+        round = Round(shard, lease.epoch, free, more=within, within=within)
         if rows and not free:
             await self.advance(round, ())
             return await self.read(shard, limit)
@@ -150,6 +152,15 @@ class MemoryTimetable:
 
 def _line(row: Written) -> tuple[str, bytes]:
     return row.message.topic, row.message.key
+
+
+def _weighed(rows: Sequence[tuple[int, Written]]) -> Sequence[tuple[int, Written]]:
+    size = 0
+    for n, (_, row) in enumerate(rows):
+        if size >= ROUND_BYTES:
+            return rows[:n]
+        size += len(row.message.key) + len(row.message.value)
+    return rows
 
 
 def _outgoing(seq: int, row: Written) -> Outgoing:

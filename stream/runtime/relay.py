@@ -166,8 +166,7 @@ class Relay:
                 if shard not in self._shards:
                     continue
                 round = await self._shard(shard)
-                # A full round is within a pass; any other ends one.
-                left -= round is None or len(round.rows) < self._set.batch
+                left -= round is None or not round.within
                 if round is not None and round.more and left:
                     passes[shard] = left
         except (UncertainError, UnavailableError) as error:

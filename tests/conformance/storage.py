@@ -125,8 +125,8 @@ def history(ref: Ref, n: int, at: datetime = T0) -> History:
     )
 
 
-def message(key: str, n: int, emitter: Ref = JOB, topic: str = "out") -> Message:
-    return Message(emitter, topic, key.encode(), b"{}", [("ce_id", f"m-{n}")], f"m-{n}", "job.told", n, "c-1", Trace("a", "b"))
+def message(key: str, n: int, emitter: Ref = JOB, topic: str = "out", value: bytes = b"{}") -> Message:
+    return Message(emitter, topic, key.encode(), value, [("ce_id", f"m-{n}")], f"m-{n}", "job.told", n, "c-1", Trace("a", "b"))
 
 
 def applied(changes: Changes, entity: Entity, *messages: Message, state: str = "open") -> Changes:

@@ -10,7 +10,7 @@ from stream.core.changes import Changes
 from stream.core.entity import Timer
 from stream.core.errors import FencedError
 from stream.core.record import Ref
-from stream.ports import Refusal
+from stream.ports import ROUND_BYTES, Refusal
 from tests.conformance.storage import JOB, T0, Storage, applied, drain, message, tell
 
 TTL = timedelta(minutes=5)
@@ -47,6 +47,19 @@ async def test_what_was_not_acknowledged_is_read_again(storage: Storage) -> None
     for shard in shards:
         await outbox.read(shard, 1)
     assert await drain(outbox, shards) == ["m-1", "m-2"]
+
+
+async def test_a_round_ends_where_its_messages_weigh_enough_and_the_pass_goes_on(storage: Storage) -> None:
+    store, outbox = storage.store(), storage.outbox()
+    shards = (await outbox.lease("r", TTL)).shards
+    half = bytes(ROUND_BYTES // 2)
+    await tell(store, *(message("k", n, value=half if n < 4 else half * 3) for n in range(6)))
+    sizes: list[tuple[int, bool, bool]] = []
+    for shard in shards:
+        while (round := await outbox.read(shard, 100)).rows:
+            sizes.append((len(round.rows), round.more, round.within))
+            await outbox.advance(round, ())
+    assert sizes == [(2, True, True), (2, True, True), (1, True, True), (1, sizes[-1][1], False)]
 
 
 async def test_a_half_sent_pass_goes_on_after_another_relay_took_over(storage: Storage) -> None:

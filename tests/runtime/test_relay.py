@@ -35,7 +35,7 @@ class Outbox:
         left = limit - 1 if self.ahead is None else min(limit, self.ahead - len(self.advanced))
         start = len(self.advanced)
         rows = [Outgoing(seq, "told", b"k", b"{}", []) for seq in range(start, start + left)]
-        return Round(shard, 1, rows, left == limit or self.ahead is None)
+        return Round(shard, 1, rows, more=left == limit or self.ahead is None, within=left == limit)
 
     async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
         self.advanced += [row.seq for row in round.rows]

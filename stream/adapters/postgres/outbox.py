@@ -17,7 +17,7 @@ from stream.adapters.postgres.columns import SHARDS, message_headers
 from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.core.errors import FencedError
 from stream.core.share import share
-from stream.ports import Leases, Outgoing, Refusal, Round
+from stream.ports import ROUND_BYTES, Leases, Outgoing, Refusal, Round
 
 _BEHIND = ("behind", "an earlier message of its key is held")
 
@@ -60,16 +60,16 @@ class PostgresOutbox:
     async def read(self, shard: int, limit: int) -> Round:
         while True:
             epoch = self._epoch(shard)
-            rows = await self.connection.fetch("read_shard", shard, epoch, self._owner, limit)
+            rows = await self.connection.fetch("read_shard", shard, epoch, self._owner, limit, ROUND_BYTES)
             if not rows:
                 raise self._lost(shard)
             found = [r for r in rows if r["seq"] is not None]
-            full, half = len(found) == limit, rows[0]["half"]
-            self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not full)
+            within, half = bool(found) and (len(found) == limit or len(found) < found[0]["n"]), rows[0]["half"]
+            self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not within)
             await self._pass_over([r["seq"] for r in found if r["held"]])
             free = [_outgoing(r) for r in found if not r["held"]]
             # After the end of a pass that was begun before, what was written since is to be had at once.
-            round = Round(shard, epoch, free, full or half)
+            round = Round(shard, epoch, free, more=within or half, within=within)
             if free or not (found or half):
                 return round
             await self.advance(round, ())

@@ -49,7 +49,8 @@ where p.shard = k.shard and p.epoch = k.epoch and p.owner = $1;
 update outbox_position set owner = '', leased_until = '-infinity' where owner = $1 and shard <> all ($2::smallint[]);
 
 -- name: read_shard
--- What `hi` sees and `lo` does not, after `seq`, in the order of `seq`; without an unfinished `hi`, the present snapshot becomes it.
+-- What `hi` sees and `lo` does not, after `seq`, in the order of `seq`; without an unfinished `hi`, the present snapshot becomes it. At most `$4` rows,
+-- and none after the one with which they weigh `$5` bytes; `n` is how many there were before they were weighed.
 -- One row with a null seq says that the lease is held and nothing is unsent. `half`: the pass was begun before. `held`: an earlier message of its key is held.
 with place as materialized (
     select shard, lo, coalesce(hi, pg_current_snapshot()) as hi, hi is not null as half, case when hi is null then 0 else seq end as seq
@@ -57,19 +58,21 @@ with place as materialized (
     where shard = $1 and epoch = $2 and owner = $3 and leased_until > clock_timestamp()
 )
 select
-    p.hi::text as hi, p.half, o.seq, o.topic, o.key, o.value, o.headers,
+    p.hi::text as hi, p.half, o.n, o.seq, o.topic, o.key, o.value, o.headers,
     exists (select from outbox_held h where h.topic = o.topic and h.key = o.key and h.status = 'open') as held
 from place p
 left join lateral (
-    select n.* from (
-        select r.* from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
-        union all
-        select r.* from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
-    ) n
-    where n.seq > p.seq and pg_visible_in_snapshot(n.xid, p.hi)
-    order by n.seq
-    limit $4
-) o on true
+    select w.*, count(*) over () as n, sum(w.size) over (order by w.seq) - w.size as before from (
+        select n.*, octet_length(n.value) + octet_length(n.key) as size from (
+            select r.* from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
+            union all
+            select r.* from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
+        ) n
+        where n.seq > p.seq and pg_visible_in_snapshot(n.xid, p.hi)
+        order by n.seq
+        limit $4
+    ) w
+) o on o.before < $5
 order by o.seq;
 
 -- name: hold

@@ -36,7 +36,7 @@ HOT: list[tuple[str, list[object]]] = [
     ("contents", [KEYS]),
     ("save_entities", [SAVED]),
     ("drop_timers", [MACHINES, IDS, ["sla"] * 50]),
-    ("read_shard", [1, 1, "r", 500]),
+    ("read_shard", [1, 1, "r", 500, 1 << 22]),
     ("backlog", []),
     ("unsent", []),
     ("due", [["job"], [NOW], 100]),
