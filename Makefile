@@ -49,6 +49,10 @@ replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|call
 	$(BIN)/python -m tests.replay $(LOG) $(if $(DUP),--dup $(DUP)) $(if $(WORKERS),--workers $(WORKERS)) \
 		$(if $(KILL),--kill $(KILL)) $(if $(REOPEN),--reopen $(REOPEN)) $(if $(CRASH),--crash)
 
+.PHONY: simulate
+simulate: $(READY) ## The engine in memory under seeds: SEEDS=10000 FROM=0 JOBS=2, or one that failed: SEED=1234
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED) --trace,--seeds $(or $(SEEDS),1000) --from $(or $(FROM),0) --jobs $(or $(JOBS),2))
+
 .PHONY: chaos
 chaos: $(READY) ## Faults while a load runs, judged by oracles: SEED=1 EVENTS=20000 FAULTS=20, or STORM=zombies|commits|rebalances|relays
 	$(BIN)/python -m tests.chaos$(if $(STORM),.storms $(STORM)) --seed $(or $(SEED),1) \
