@@ -64,7 +64,8 @@ class ByHand:
             self._dsn, server_settings={"search_path": "stream", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan": "off"}
         )
         await self._link.execute(
-            "insert into partition (topic, partition, epoch, next_offset, owner, generation, seen_at) values ('orders', 0, 1, 0, '', 1, now())"
+            "insert into partition (topic, partition, epoch, next_offset, owner, generation, seen_at, topic_partitions)"
+            " values ('orders', 0, 1, 0, '', 1, now(), 1)"
         )
         return self
 

@@ -56,7 +56,7 @@ async def engine(dsn: str, batch: list[Record]) -> float:
     """Seconds for all records through `process`, as a lane does it."""
     store = PostgresStore(PostgresSettings(dsn=dsn))
     codec, routes = Codec(app, "bench", sample=lambda _: True, horizon=timedelta(days=14)), Routes(app)
-    epoch = (await store.adopt(PLACE, owner="bench", generation=1, begin=0)).epoch
+    epoch = (await store.adopt(PLACE, owner="bench", generation=1, begin=0, partitions=1)).epoch
     began = time.perf_counter()
     for start in range(0, len(batch), BATCH):
         part = batch[start : start + BATCH]

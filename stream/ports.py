@@ -14,6 +14,7 @@ from typing import Protocol
 
 from stream.core.changes import Changes
 from stream.core.entity import Entity
+from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.order import Claim, Decoded, Order
 from stream.core.outcome import Verdict
 from stream.core.record import Record, Ref, TopicPartition
@@ -80,10 +81,28 @@ class Store(Protocol):
         """Commits when the body ends, rolls back when it raises. An unknown COMMIT is resolved before this returns: committed, or raised."""
         ...
 
-    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
+    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int, partitions: int) -> Position:
         """Take a partition over with a new epoch; no older one can commit after this returns. `begin` is its position if never seen.
 
+        `partitions` is how many its topic has now. One never seen, of a topic that had fewer when it was first adopted, is halted.
         Raises `FencedError` when a newer group generation holds it and its owner was seen lately.
+        """
+        ...
+
+    async def recognize(self, place: TopicPartition, epoch: int, topic_id: str) -> None:
+        """Keep the id of the topic whose log the position speaks of. Ignored when the epoch is not ours any more."""
+        ...
+
+    async def halt(self, place: TopicPartition, epoch: int, reason: HaltReason, seen: Seen) -> None:
+        """From now on nobody reads it, until `resume`. A partition that is halted stays so as it is. Raises `FencedError`."""
+        ...
+
+    async def halted(self, place: TopicPartition) -> Halt | None: ...
+
+    async def resume(self, decision: Decision) -> None:
+        """Set the position, lift the halt, make a new epoch and note it in the audit, all or nothing.
+
+        Whoever owns the partition is fenced and must adopt it again. Raises `FencedError` when the halt or the position is not that any more.
         """
         ...
 
@@ -92,6 +111,10 @@ class Store(Protocol):
 
         Also refreshes `seen_at` of the partitions named.
         """
+        ...
+
+    async def note_instance(self, owner: str, roles: Sequence[str], waits: Sequence[Wait]) -> None:
+        """This process runs, and waits for nothing but what it says."""
         ...
 
     async def now(self) -> datetime:
@@ -106,13 +129,27 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """Something a process waits for, and for how long it has."""
+
+    what: str
+    detail: str
+    age: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Position:
-    """Where a partition stands: our epoch, the next offset, and the place, timestamp and fingerprint of the last record applied."""
+    """Where a partition stands: our epoch, the next offset, the last record applied, and the id of its topic as far as they are known.
+
+    With a `halt` it must not be read.
+    """
 
     epoch: int
     next_offset: int
     last_offset: int | None
     fingerprint: bytes | None
+    topic_id: str | None = None
+    halt: Halt | None = None
 
 
 # -- the log -------------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from stream.adapters.memory_store import NEVER, Lease, MemoryDatabase, Written, shard_of
+from stream.adapters.memory_partitions import NEVER
+from stream.adapters.memory_store import Lease, MemoryDatabase, Written, shard_of
 from stream.core.errors import FencedError
 from stream.core.record import Ref
 from stream.core.share import share

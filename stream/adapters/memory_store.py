@@ -11,43 +11,27 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import anyio
 
+from stream.adapters.memory_partitions import NEVER, Partitions, Place
 from stream.core.changes import Changes, DeadLetter, History, Message
 from stream.core.entity import Entity, Waiting
 from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.order import Claim, Order, Stored
 from stream.core.outcome import Outcome, Verdict
 from stream.core.record import Ref, TopicPartition, fingerprint
-from stream.ports import Position, Slice
+from stream.ports import Position, Slice, Wait
 
 K = TypeVar("K")
 V = TypeVar("V")
 
-NEVER = datetime.min.replace(tzinfo=UTC)
-OWNER_IS_FRESH = timedelta(seconds=45)
 RECORDS = (Verdict.ADMITTED, Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.DEAD, Verdict.SKIPPED)
 CONCERNED = (Outcome.APPLIED, Outcome.IGNORED, Outcome.DEFERRED, Outcome.REJECTED, Outcome.PARKED)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A row of `partition`."""
-
-    next_offset: int
-    epoch: int = 0
-    last_offset: int | None = None
-    fingerprint: bytes | None = None
-    stream_time: datetime | None = None
-    drained_at: datetime | None = None
-    owner: str = ""
-    generation: int = 0
-    seen_at: datetime = NEVER
-    counts: Mapping[str, int] = field(default_factory=dict[str, int])
 
 
 @dataclass(frozen=True)
@@ -85,7 +69,7 @@ class MemoryDatabase:
         self.clock, self.ahead = clock, timedelta()
         # Belongs to the session, not to the task that began it: a server ends a session whose client is gone.
         self.lock = asyncio.Lock()
-        self.partitions: dict[TopicPartition, Place] = {}
+        self.partitions = Partitions()
         self.inbox: list[dict[bytes, bytes]] = [{}, {}, {}]
         self.opened = self.now()
         self.closed: list[dict[str, datetime]] = [{}, {}]
@@ -100,6 +84,8 @@ class MemoryDatabase:
         self.leases: dict[int, Lease] = {}
         self.relays: dict[str, datetime] = {}
         self.doors: dict[tuple[str, str], int] = {}
+        self.audit: list[Decision] = []
+        self.instances: dict[str, tuple[Sequence[str], Sequence[Wait]]] = {}
         self.numbers: Counter[str] = Counter()
 
     def now(self) -> datetime:
@@ -137,15 +123,30 @@ class MemoryStore:
             yield tx
             tx.commit()
 
-    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
+    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int, partitions: int) -> Position:
         db = self.database
         async with db.alone():
-            row = db.partitions.get(place) or Place(begin)
-            if generation < row.generation and owner != row.owner and row.seen_at >= db.clock() - OWNER_IS_FRESH:
-                raise FencedError((place,))
-            row = replace(row, epoch=row.epoch + 1, owner=owner, generation=generation, seen_at=db.clock())
-            db.partitions[place] = row
-        return Position(row.epoch, row.next_offset, row.last_offset, row.fingerprint)
+            row = db.partitions.see(place, begin, partitions, (owner, db.clock()))
+            return db.partitions.adopt(place, row, owner, generation, db.clock())
+
+    async def recognize(self, place: TopicPartition, epoch: int, topic_id: str) -> None:
+        rows = self.database.partitions
+        async with self.database.alone():
+            if place in rows and rows[place].epoch == epoch:
+                rows[place] = replace(rows[place], topic_id=topic_id)
+
+    async def halt(self, place: TopicPartition, epoch: int, reason: HaltReason, seen: Seen) -> None:
+        async with self.database.alone():
+            self.database.partitions.halt(place, epoch, reason, seen, self.database.clock())
+
+    async def halted(self, place: TopicPartition) -> Halt | None:
+        row = self.database.partitions.get(place)
+        return row.halt if row else None
+
+    async def resume(self, decision: Decision) -> None:
+        async with self.database.alone():
+            self.database.partitions.resume(decision)
+            self.database.audit.append(decision)
 
     async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
         db = self.database
@@ -155,6 +156,9 @@ class MemoryStore:
                 if row is not None and row.epoch == epoch:
                     drained = at if row.next_offset == offset else row.drained_at
                     db.partitions[place] = replace(row, seen_at=db.clock(), drained_at=drained)
+
+    async def note_instance(self, owner: str, roles: Sequence[str], waits: Sequence[Wait]) -> None:
+        self.database.instances[owner] = (tuple(roles), tuple(waits))
 
     async def now(self) -> datetime:
         return self.database.now()

@@ -4,6 +4,13 @@
 -- Where every partition stands and what became of its records.
 select * from partition order by topic, partition;
 
+-- name: partition
+select * from partition where topic = $1 and partition = $2;
+
+-- name: instances
+-- Processes that said within the last day that they run; `fresh`: so lately that they still do.
+select owner, roles, started_at, seen_at, waits::text as waits, seen_at > clock_timestamp() - interval '15 seconds' as fresh from instance order by owner;
+
 -- name: door_counts
 select door, name, n from door_count order by door, name;
 

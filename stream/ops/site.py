@@ -17,7 +17,7 @@ from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.errors import ConfigurationError, DefinitionError
 from stream.dev.stack import HOME, Addresses, running
-from stream.runtime.settings import Settings, read_settings
+from stream.runtime.settings import ROLES, Settings, read_settings
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class Site:
     def app(self) -> App:
         """Imported when first asked for. Raises `ConfigurationError` in one line, whatever is wrong with it."""
         return load_app(self.settings.app)
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """All there are, whichever this process would run: somebody must run each."""
+        return ROLES
 
     @property
     def group(self) -> str:

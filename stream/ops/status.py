@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 from rich.console import RenderableType
 
-from stream.adapters.kafka.admin import KafkaAdmin
-from stream.core.errors import StreamError
-from stream.core.record import TopicPartition
+from stream.ops.partitions import Bounds, Clocks, Row, ask_bounds, partition_row, read_clocks
 from stream.ops.queries import Questions, questions
 from stream.ops.render import fields, table
 from stream.ops.site import Site
+from stream.ops.waits import waits, waits_table
 
-Row = dict[str, Any]
 VERDICTS = ("admitted", "duplicate", "conflict", "dead", "skipped")
 OUTCOMES = ("applied", "ignored", "deferred", "rejected", "parked")
-FRESH = timedelta(seconds=45)
-"""An owner that was not seen for longer is taken for gone."""
 
 
 class Status(msgspec.Struct):
@@ -32,6 +27,8 @@ class Status(msgspec.Struct):
     now: datetime
     moved_by: timedelta
     broker: str
+    waits: list[Row]
+    instances: list[Row]
     partitions: list[Row]
     counts: dict[str, int]
     doors: dict[str, dict[str, int]]
@@ -44,48 +41,29 @@ class Status(msgspec.Struct):
 async def read_status(site: Site, *, lag: bool) -> Status:
     """One look at database and log; the log may be away."""
     async with questions(site.postgres) as ask:
-        clock = (await ask.rows("clock_ahead"))[0]
+        clocks = await read_clocks(ask)
         places = await ask.rows("partitions")
-        bounds, broker = await _bounds(site, {p["topic"] for p in places}, lag)
+        bounds, broker = await ask_bounds(site, {p["topic"] for p in places}, lag)
         return Status(
-            now=clock["now"],
-            moved_by=clock["ahead"],
+            now=clocks.now,
+            moved_by=clocks.ahead,
             broker=broker,
-            partitions=[_partition(p, clock, bounds) for p in places],
+            waits=waits(places, clocks.instances, broker, site.roles),
+            instances=clocks.instances,
+            partitions=[_partition(p, clocks, bounds) for p in places],
             counts={
                 name: sum(int(p[name]) for p in places) for name in ("records", *VERDICTS, "concerned", *OUTCOMES, "unrouted", "drained", "fired")
             },
             doors=_doors(await ask.rows("door_counts")),
-            outbox=await _outbox(ask, clock["now"]),
+            outbox=await _outbox(ask, clocks.now),
             timers=await ask.rows("timers_of_machines"),
             waiting=await ask.rows("lines_of_machines"),
             dead_letters=await ask.rows("open_letters"),
         )
 
 
-async def _bounds(site: Site, topics: set[str], lag: bool) -> tuple[Mapping[TopicPartition, tuple[int, int]], str]:
-    if not lag:
-        return {}, "not asked"
-    try:
-        async with KafkaAdmin(site.kafka) as admin:
-            return await admin.bounds(topics), "ok"
-    except StreamError as error:
-        return {}, str(error)
-
-
-def _partition(row: Row, clock: Row, bounds: Mapping[TopicPartition, tuple[int, int]]) -> Row:
-    edge = bounds.get(TopicPartition(row["topic"], row["partition"]))
-    fresh = row["owner"] and clock["clock"] - row["seen_at"] < FRESH
-    return {
-        "topic": row["topic"],
-        "partition": row["partition"],
-        "next_offset": row["next_offset"],
-        "lag": max(0, edge[1] - max(edge[0], row["next_offset"])) if edge else None,
-        "age": clock["now"] - row["drained_at"] if row["drained_at"] else None,
-        "stream_time": row["stream_time"],
-        "owner": row["owner"] if fresh else "",
-        **{name: row[name] for name in ("records", *VERDICTS, "concerned", *OUTCOMES)},
-    }
+def _partition(row: Row, clocks: Clocks, bounds: Bounds) -> Row:
+    return {**partition_row(row, clocks, bounds), **{name: row[name] for name in ("records", *VERDICTS, "concerned", *OUTCOMES)}}
 
 
 async def _outbox(ask: Questions, now: datetime) -> Row:
@@ -112,6 +90,7 @@ def status_tables(status: Status) -> list[RenderableType]:
     counts = status.counts
     outbox = status.outbox
     parts: list[RenderableType] = [
+        waits_table(status.waits),
         table("partitions", [n.replace("_", " ") for n in names], [[p[n] for n in names] for p in status.partitions]),
         _counts("records", counts["records"], [(n, counts[n]) for n in VERDICTS]),
         _counts("entities concerned", counts["concerned"], [(n, counts[n]) for n in (*OUTCOMES, "unrouted", "drained", "fired")]),

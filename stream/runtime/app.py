@@ -24,11 +24,12 @@ from stream.core.trace import Sampling
 from stream.pipeline import Door, process
 from stream.ports import Log, Outbox, Publisher, Store, Telemetry, Timetable
 from stream.runtime.doors import Carry
+from stream.runtime.presence import Presence
 from stream.runtime.pulse import watch_pulse
 from stream.runtime.relay import Relay, RelayParts, RelaySettings
 from stream.runtime.settings import Settings
 from stream.runtime.ticker import Ticker, TickerParts
-from stream.runtime.waiting import Bell, Stop, Trouble
+from stream.runtime.waiting import Bell, Stop, Trouble, Waits
 from stream.runtime.worker import Worker, WorkerParts, WorkerSettings
 
 Loop: TypeAlias = Callable[[Stop], Awaitable[None]]
@@ -104,26 +105,32 @@ async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str]
 
 def _loops(app: App, settings: Settings, parts: Parts, roles: Collection[str]) -> tuple[dict[str, Loop], dict[str, Loop]]:
     """Loops by name: those that commit, and those that end after them."""
-    bell, carry = Bell(), carrying(app, settings, parts.sampling)
+    bell, carry, waits = Bell(), carrying(app, settings, parts.sampling), Waits()
     group, owner = settings.group or app.name, parts.owner
 
     async def worker(stop: Stop) -> None:
-        made = WorkerParts(log=parts.log, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring)
+        made = WorkerParts(log=parts.log, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring, waits=waits)
         await Worker(_worker_settings(app, settings, group, owner), made, stop).run()
 
     async def relay(stop: Stop) -> None:
         chosen = RelaySettings(owner=owner, batch=settings.relay_batch, lease=timedelta(seconds=settings.relay_lease))
-        made = RelayParts(outbox=parts.outbox, publisher=parts.publisher, telemetry=parts.telemetry, bell=bell)
+        made = RelayParts(outbox=parts.outbox, publisher=parts.publisher, telemetry=parts.telemetry, bell=bell, waits=waits)
         await Relay(chosen, made, stop).run()
 
     async def ticker(stop: Stop) -> None:
-        made = TickerParts(timetable=parts.timetable, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring)
+        made = TickerParts(timetable=parts.timetable, store=parts.store, carry=carry, telemetry=parts.telemetry, wake=bell.ring, waits=waits)
         await Ticker(app.feeds, made, stop).run()
 
     first: dict[str, Loop] = {"worker": worker} if "worker" in roles and app.consumed else {}
     if "ticker" in roles:
         first["ticker"] = ticker
-    return first, {"relay": relay} if "relay" in roles else {}
+    last: dict[str, Loop] = {"relay": relay} if "relay" in roles else {}
+    running = [*first, *last]
+
+    async def presence(stop: Stop) -> None:
+        await Presence(parts.store(), owner, running, waits, stop).run()
+
+    return first, {**last, "presence": presence}
 
 
 def _worker_settings(app: App, settings: Settings, group: str, owner: str) -> WorkerSettings:
@@ -155,7 +162,8 @@ async def _in_turn(first: tuple[Mapping[str, Loop], Stop], last: tuple[Mapping[s
 
 async def _supervised(name: str, loop: Loop, stop: Stop) -> None:
     """Whatever ends a loop early is said, and it begins again; only what a person must put right goes up."""
-    trouble = Trouble(name, stop)
+    # Not among the waits: when a loop that began again is over it, nobody can say.
+    trouble = Trouble(name, stop, Waits())
     while not stop:
         began = anyio.current_time()
         try:

@@ -11,11 +11,12 @@ import anyio
 import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.core.halt import HaltReason, Seen
 from stream.core.record import TopicPartition
 from stream.ports import Slice, Store, Telemetry
 from stream.runtime.assignment import Holdings
 from stream.runtime.doors import Carry, Partitions
-from stream.runtime.waiting import Bell, Stop, Trouble
+from stream.runtime.waiting import Bell, Stop, Trouble, Waits
 
 
 @dataclass(kw_only=True)
@@ -27,6 +28,7 @@ class LaneSettings:
     batch: int
     batch_bytes: int
     wake: Callable[[], None]
+    waits: Waits
 
 
 class Lane:
@@ -35,7 +37,7 @@ class Lane:
     def __init__(self, settings: LaneSettings, *, holdings: Holdings, store: Store, carry: Carry, telemetry: Telemetry, stop: Stop) -> None:
         self._set, self._holdings, self._store, self._carry = settings, holdings, store, carry
         self._telemetry, self._stop = telemetry, stop
-        self._trouble = Trouble(f"lane {settings.number}", stop)
+        self._trouble = Trouble(f"lane {settings.number}", stop, settings.waits)
         self._turn = 0
         self._marked = 0.0
         self.bell = Bell()
@@ -131,17 +133,25 @@ class Lane:
                 await self._fenced([cut], fenced)
                 return
             except UnstorableError as again:
-                self._halt(cut, again)
+                await self._halt(cut, again)
                 return
 
-    def _halt(self, cut: Slice, error: UnstorableError) -> None:
-        if held := self._holdings.places.get(cut.place):
-            held.halted = True
-            held.lost()
-        where = f"{cut.place.topic}/{cut.place.partition}"
-        structlog.get_logger("stream").error(
-            "partition halted: the database refuses even the parking", place=where, offset=cut.start, error=str(error)
-        )
+    async def _halt(self, cut: Slice, error: UnstorableError) -> None:
+        """Stored, so that the next owner does not run into the same; a stop before that leaves it to find out by itself."""
+        seen = Seen(cut.start, offset=cut.records[0].offset if cut.records else None, fault=str(error))
+        while not self._stop:
+            try:
+                await self._store.halt(cut.place, cut.epoch, HaltReason.REFUSED, seen)
+            except UnavailableError as away:
+                await self._trouble.wait(away)
+                continue
+            except FencedError as fenced:
+                await self._fenced([cut], fenced)
+                return
+            if held := self._holdings.places.get(cut.place):
+                # Adopted again, it is found halted; its reader says so.
+                held.lost()
+            return
 
     async def _mark(self) -> None:
         """At most once a second: read the clock, and note which partitions were seen drained since the last look."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import anyio
@@ -13,7 +13,7 @@ import structlog
 
 from stream.core.errors import FencedError, UnavailableError, UncertainError
 from stream.ports import Outbox, Outgoing, Publisher, Refusal, Round, Telemetry
-from stream.runtime.waiting import Bell, Stop, Trouble
+from stream.runtime.waiting import Bell, Stop, Trouble, Waits
 
 SHORTEST, LONGEST = 0.02, 1.0
 """Seconds between two looks at an outbox that was empty: doubled while it stays so, short again after a wake or a find."""
@@ -39,6 +39,7 @@ class RelayParts:
     publisher: Callable[[], Publisher]
     telemetry: Telemetry
     bell: Bell
+    waits: Waits = field(default_factory=Waits)
 
 
 class Relay:
@@ -50,7 +51,7 @@ class Relay:
         self._publisher: Publisher | None = None
         self._shards: Sequence[int] = ()
         self._renew_at = 0.0
-        self._outages = Trouble("relay", stop)
+        self._outages = Trouble("relay", stop, parts.waits)
 
     async def run(self) -> None:
         pause = SHORTEST

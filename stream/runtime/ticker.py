@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import anyio
@@ -16,12 +16,14 @@ from stream.core.order import Fire
 from stream.core.record import Ref
 from stream.ports import Feeds, Store, Telemetry, Timetable
 from stream.runtime.doors import Carry, Timers
-from stream.runtime.waiting import Stop, Trouble
-from stream.runtime.watermark import Watermarks, fired, firing, step
+from stream.runtime.waiting import Stop, Trouble, Waits
+from stream.runtime.watermark import Watermarks, fired, firing, held, step
 
 STEP = timedelta(seconds=10)
 """How far the database's real clock may differ from our own measure of the time between two looks."""
 WARY = 60.0
+SLOW = timedelta(seconds=10)
+"""A feed that keeps clocks waiting for longer is told to operators: every sweep waits a little."""
 ROTATE = 60.0
 
 
@@ -36,6 +38,7 @@ class TickerParts:
     wake: Callable[[], None]
     every: float = 0.5
     batch: int = 200
+    waits: Waits = field(default_factory=Waits)
 
 
 class StepGuard:
@@ -65,7 +68,7 @@ class Ticker:
         self._feedmap, self._parts, self._stop = feedmap, parts, stop
         self._timetable, self._store = parts.timetable(), parts.store()
         self._known, self._guard = Watermarks(), StepGuard()
-        self._outages = Trouble("ticker", stop)
+        self._outages = Trouble("ticker", stop, parts.waits)
         self._refused: dict[Ref, float] = {}
         self._rotated = float("-inf")
 
@@ -89,6 +92,7 @@ class Ticker:
         await self._rotate()
         look = await self._timetable.feeds()
         self._known = step(self._known, self._feedmap, look)
+        self._say_held(look)
         if not self._guard.calm(look.clock):
             return False
         until = self._until(look)
@@ -102,6 +106,14 @@ class Ticker:
         if fires:
             await self._fire(fires[: self._parts.batch])
         return len(fires) >= self._parts.batch
+
+    def _say_held(self, look: Feeds) -> None:
+        holds, since = held(self._known, self._feedmap, look)
+        if holds and look.now - since > SLOW:
+            names = sorted(hold if isinstance(hold, str) else f"{hold.topic}/{hold.partition}" for hold in holds)
+            self._parts.waits.begin("clocks held", f"by {', '.join(names)}", ago=look.now - since)
+        else:
+            self._parts.waits.end("clocks held")
 
     def _until(self, look: Feeds) -> Mapping[str, datetime]:
         # Database time may have been moved back below a watermark: what it has not passed is not due.

@@ -79,6 +79,14 @@ def step(known: Watermarks, feedmap: Feedmap, look: Feeds) -> Watermarks:
     return Watermarks(until, frozenset(marked), Sweep(look.now, look.now) if last else replace(sweep, wait=Wait.FIRING), moved)
 
 
+def held(known: Watermarks, feedmap: Feedmap, look: Feeds) -> tuple[Set[Hold], datetime]:
+    """What the sweep waits for after that look, and since when, in movable time."""
+    sweep = known.sweep
+    if sweep is None or sweep.since is None:
+        return frozenset(), look.now
+    return frozenset(_holding(sweep, sweep.since, feedmap, look)), sweep.since
+
+
 def firing(known: Watermarks, feedmap: Feedmap) -> Set[str]:
     """The machines whose due timers must fire before the sweep goes up; none while it waits for something else."""
     return _machines_of(feedmap, known.sweep.level) if known.sweep and known.sweep.wait is Wait.FIRING else frozenset()

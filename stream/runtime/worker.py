@@ -8,7 +8,7 @@ a fault, or a reader gives it up, the whole session ends and the next one adopts
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 import anyio.abc
@@ -21,7 +21,9 @@ from stream.runtime.assignment import Holding, Holdings
 from stream.runtime.doors import Carry
 from stream.runtime.lane import Lane, LaneSettings
 from stream.runtime.reader import Adopter, Reader, ReaderPorts
-from stream.runtime.waiting import Stop, Trouble
+from stream.runtime.waiting import Stop, Trouble, Waits
+
+PAUSED = "intake paused"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,7 @@ class WorkerParts:
     carry: Carry
     telemetry: Telemetry
     wake: Callable[[], None]
+    waits: Waits = field(default_factory=Waits)
 
 
 class Worker:
@@ -57,12 +60,11 @@ class Worker:
         self._settings, self._parts, self._stop = settings, parts, stop
 
     async def run(self) -> None:
-        trouble = Trouble("joining the group", self._stop)
+        trouble = Trouble("joining the group", self._stop, self._parts.waits)
         while not self._stop:
             away: BaseException | None = None
             try:
-                await Session(self._settings, self._parts, self._stop).run()
-                trouble.over()
+                await Session(self._settings, self._parts, self._stop).run(trouble.over)
             except* (UnavailableError, FencedError) as errors:
                 # Also from a reader's task, when it gives its client up.
                 away = errors.exceptions[0]
@@ -85,14 +87,14 @@ class Session:
         self._early: list[Holding] = []
 
     def _lane(self, number: int) -> Lane:
-        s = self._set
-        settings = LaneSettings(number=number, lanes=s.lanes, batch=s.batch, batch_bytes=s.batch_bytes, wake=self._parts.wake)
-        parts = self._parts
+        s, parts = self._set, self._parts
+        settings = LaneSettings(number=number, lanes=s.lanes, batch=s.batch, batch_bytes=s.batch_bytes, wake=parts.wake, waits=parts.waits)
         return Lane(settings, holdings=self._holdings, store=parts.store(), carry=parts.carry, telemetry=parts.telemetry, stop=self._end)
 
-    async def run(self) -> None:
+    async def run(self, joined: Callable[[], None]) -> None:
         try:
             await self._log.start(self._set.topics, self._set.group, self._holdings)
+            joined()
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 for held in self._early:
@@ -104,6 +106,7 @@ class Session:
                 # Readers and lanes see the flag and end by themselves; past the deadline the fence does what is left.
                 tasks.cancel_scope.deadline = anyio.current_time() + self._set.drain
         finally:
+            self._parts.waits.end(PAUSED)
             self._end.set()
             with anyio.CancelScope(deadline=anyio.current_time() + self._set.drain, shield=True):
                 await self._mirror()
@@ -130,13 +133,14 @@ class Session:
             clock=lambda: lane.clock,
             paused=lambda: self._paused,
             ready=lane.bell.ring,
+            waits=self._parts.waits,
         )
         reader = self._readers[held.place] = Reader(held, ports, stop=self._end, after=before.done if before else None)
         self._tasks.start_soon(reader.run)
 
     async def _watch(self) -> None:
         """Every second: is the log well, is the outbox too full; every five, the mirror. Ends the session by returning."""
-        trouble = Trouble("outbox depth", self._outer)
+        trouble = Trouble("outbox depth", self._outer, self._parts.waits)
         turn = 0
         while not self._outer:
             await self._outer.pause(1.0)
@@ -144,7 +148,8 @@ class Session:
                 structlog.get_logger("stream").warning("the log client is given up, and built anew", reason=why)
                 return
             try:
-                self._pressure(await self._adopter.backlog())
+                async with self._adopter.turn() as store:
+                    self._pressure(await store.backlog())
                 trouble.over()
             except UnavailableError as error:
                 await trouble.wait(error)
@@ -155,8 +160,12 @@ class Session:
     def _pressure(self, backlog: int) -> None:
         # Two marks, not one: a partition paused and resumed in turns throws its prefetched data away each time.
         was, self._paused = self._paused, backlog > (self._set.low if self._paused else self._set.high)
+        if self._paused:
+            self._parts.waits.begin(PAUSED, f"{backlog} messages unsent: it goes on at {self._set.low}")
+        else:
+            self._parts.waits.end(PAUSED)
         if was is not self._paused:
-            structlog.get_logger("stream").warning("intake paused" if self._paused else "intake goes on", unsent=backlog)
+            structlog.get_logger("stream").warning(PAUSED if self._paused else "intake goes on", unsent=backlog)
 
     async def _mirror(self) -> None:
         offsets = {place: held.next_offset for place, held in self._holdings.places.items() if held.next_offset is not None}

@@ -25,8 +25,9 @@ from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import PostgresTimetable
 from stream.core.errors import UncertainError
+from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.record import Record, TopicPartition
-from stream.ports import Assignment, Log, Outbox, Outgoing, Position, Publisher, Refusal, Store, Timetable, TopicNow, Transaction
+from stream.ports import Assignment, Log, Outbox, Outgoing, Position, Publisher, Refusal, Store, Timetable, TopicNow, Transaction, Wait
 from stream.runtime.app import Parts
 
 T = TypeVar("T")
@@ -228,8 +229,23 @@ class ArmedStore(Store):
             yield tx
         await self.trip.at(f"{self._connection.door}committed:after", _late)
 
-    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
-        return await self.inner.adopt(place, owner=owner, generation=generation, begin=begin)
+    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int, partitions: int) -> Position:
+        return await self.inner.adopt(place, owner=owner, generation=generation, begin=begin, partitions=partitions)
+
+    async def recognize(self, place: TopicPartition, epoch: int, topic_id: str) -> None:
+        await self.inner.recognize(place, epoch, topic_id)
+
+    async def halt(self, place: TopicPartition, epoch: int, reason: HaltReason, seen: Seen) -> None:
+        await self.inner.halt(place, epoch, reason, seen)
+
+    async def halted(self, place: TopicPartition) -> Halt | None:
+        return await self.inner.halted(place)
+
+    async def resume(self, decision: Decision) -> None:
+        await self.inner.resume(decision)
+
+    async def note_instance(self, owner: str, roles: Sequence[str], waits: Sequence[Wait]) -> None:
+        await self.inner.note_instance(owner, roles, waits)
 
     async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
         await self.inner.note_drained(marks, at)

@@ -38,14 +38,14 @@ def store(storage: Storage) -> Store:
 
 
 async def adopt(store: Store, owner: str = "me", generation: int = 1, place: TopicPartition = PLACE) -> Position:
-    return await store.adopt(place, owner=owner, generation=generation, begin=0)
+    return await store.adopt(place, owner=owner, generation=generation, begin=0, partitions=1)
 
 
 # -- partitions ----------------------------------------------------------------------------------------------------------------------
 
 
 async def test_a_partition_never_seen_begins_where_the_log_begins(store: Store) -> None:
-    assert await store.adopt(PLACE, owner="me", generation=1, begin=7) == Position(1, 7, None, None)
+    assert await store.adopt(PLACE, owner="me", generation=1, begin=7, partitions=1) == Position(1, 7, None, None)
 
 
 async def test_a_committed_batch_moves_the_position_and_keeps_the_last_record(store: Store) -> None:

@@ -120,7 +120,7 @@ async def _play(dsn: str, named: str, records: Sequence[Record]) -> None:
     store = PostgresStore(PostgresSettings(dsn=dsn))
     try:
         place = records[0].place
-        position = await store.adopt(place, owner="test", generation=1, begin=0)
+        position = await store.adopt(place, owner="test", generation=1, begin=0, partitions=1)
         carry = carrying(app, Settings(app=named), lambda trace_id: False)
         await carry(Partitions([Slice(place, position.epoch, 0, len(records), records)]), store, "")
     finally:

@@ -96,7 +96,7 @@ class Kitchen:
 
     async def take(self) -> None:
         for place in (EGGS, MEALS):
-            held = await self.store.adopt(place, owner="lane", generation=1, begin=0)
+            held = await self.store.adopt(place, owner="lane", generation=1, begin=0, partitions=1)
             records, end = self.broker.read(place, held.next_offset, 100)
             if records:
                 await self.carry(Partitions([Slice(place, held.epoch, held.next_offset, end, records)]), self.store, "")

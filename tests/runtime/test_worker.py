@@ -19,7 +19,7 @@ from stream.runtime.app import carrying
 from stream.runtime.assignment import Holding
 from stream.runtime.reader import Adopter, Reader, ReaderPorts
 from stream.runtime.settings import Settings
-from stream.runtime.waiting import Stop
+from stream.runtime.waiting import Stop, Waits
 from stream.runtime.worker import Worker, WorkerParts, WorkerSettings
 
 PLACE = TopicPartition("eggs", 0)
@@ -138,6 +138,6 @@ async def test_a_partition_that_is_lost_while_its_log_is_asked_is_let_go() -> No
     log.held, log.stop_then = held, stop
     log.take([PLACE], 1)
     adopter = Adopter(MemoryStore(database), "us")
-    ports = ReaderPorts(log=log, adopter=adopter, batch=1, clock=database.now, paused=lambda: False, ready=lambda: None)
+    ports = ReaderPorts(log=log, adopter=adopter, batch=1, clock=database.now, paused=lambda: False, ready=lambda: None, waits=Waits())
     await Reader(held, ports, stop=stop, after=None).run()
     assert (held.next_offset, held.full, held.drained_at) == (None, False, None)

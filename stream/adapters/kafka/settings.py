@@ -38,6 +38,7 @@ class KafkaSettings:
 
     `heartbeat` is at most a third of `session`; `request` outlives `rebalance`, because joining a group may take that long. `silence` is how long
     a waited-for partition may go without a word from its broker before the client is thrown away; `answer` how long one fetch waits for that word.
+    `metadata` is how often the client looks which partitions there are: those that were added are noticed within the minute.
     """
 
     bootstrap: str = setting("localhost:9092", word, name="kafka")
@@ -58,6 +59,7 @@ class KafkaSettings:
     start: float = 20.0
     answer: float = 10.0
     silence: float = 30.0
+    metadata: float = 30.0
     send: float = 30.0
     stop: float = 10.0
     compression: Compression = "zstd"
@@ -113,7 +115,7 @@ class KafkaSettings:
             bootstrap_servers=self.bootstrap,
             client_id=self.client_id,
             request_timeout_ms=int(self.request * 1000),
-            metadata_max_age_ms=60_000,
+            metadata_max_age_ms=int(self.metadata * 1000),
             security_protocol=self.security,
             ssl_context=self._tls() if self.over_tls else None,
             sasl_mechanism=self.mechanism,

@@ -194,9 +194,16 @@ order by x.door, x.name
 on conflict (door, name) do update set n = door_count.n + excluded.n;
 
 -- name: see_partition
--- A partition never seen before begins where the log begins.
-insert into partition (topic, partition, epoch, next_offset, owner, generation, seen_at)
-values ($1, $2, 0, $3, '', 0, '-infinity')
+-- A partition never seen before begins where the log begins. It is halted if the topic did not have it when it was first adopted.
+insert into partition (
+    topic, partition, epoch, next_offset, owner, generation, seen_at, topic_partitions, halted_since, halted_by, halt_reason, halt_seen
+)
+select $1::text, $2::integer, 0, $3::bigint, '', 0, '-infinity'::timestamptz, $4::integer, added.since, added.by, added.reason, added.seen
+from (select min(topic_partitions) as partitions from partition where topic = $1::text) known
+left join lateral (
+    select clock_timestamp() as since, $5::text as by, 'partition_added' as reason,
+        jsonb_build_object('position', $3::bigint, 'partitions', known.partitions) as seen
+) added on known.partitions <= $2::integer
 on conflict (topic, partition) do nothing;
 
 -- name: adopt
@@ -204,7 +211,34 @@ on conflict (topic, partition) do nothing;
 update partition
 set epoch = epoch + 1, owner = $3, generation = $4, seen_at = clock_timestamp()
 where topic = $1 and partition = $2 and (generation <= $4 or owner = $3 or seen_at < clock_timestamp() - interval '45 seconds')
-returning epoch, next_offset, last_offset, fingerprint;
+returning epoch, next_offset, last_offset, fingerprint, topic_id, halted_since, halted_by, halt_reason, halt_seen::text as halt_seen;
+
+-- name: recognize
+-- The id of the topic whose log the position speaks of.
+update partition set topic_id = $4 where topic = $1 and partition = $2 and epoch = $3;
+
+-- name: halt
+-- Nobody reads it from now on. What halted it first stands.
+update partition
+set halted_since = coalesce(halted_since, clock_timestamp()), halted_by = coalesce(halted_by, owner), halt_reason = coalesce(halt_reason, $4),
+    halt_seen = coalesce(halt_seen, $5::text::jsonb)
+where topic = $1 and partition = $2 and epoch = $3;
+
+-- name: halted
+select halted_since, halted_by, halt_reason, halt_seen::text as halt_seen from partition where topic = $1 and partition = $2;
+
+-- name: resume
+-- A decision on a halted partition, in one statement with its line in the audit: a new epoch fences whoever has it.
+with resumed as (
+    update partition
+    set epoch = epoch + 1, next_offset = $5, drained_at = null,
+        last_offset = case when $6 then null else last_offset end, fingerprint = case when $6 then null else fingerprint end,
+        topic_id = case when $6 then null else topic_id end, halted_since = null, halted_by = null, halt_reason = null, halt_seen = null
+    where topic = $1 and partition = $2 and halted_since = $3 and next_offset = $4
+    returning topic, partition
+)
+insert into audit (actor, action, target, reason, before, after)
+select $7::text, 'partitions resume', topic || '/' || partition, $8::text, $9::text::jsonb, $10::text::jsonb from resumed;
 
 -- name: note_drained
 -- The partitions are ours still: `seen_at` is fresh. Where the position too is the one meant, everything up to it was applied at that time.
@@ -220,6 +254,21 @@ update partition p
 set seen_at = clock_timestamp(), drained_at = case when mine.level then $5 else p.drained_at end
 from mine
 where p.topic = mine.topic and p.partition = mine.partition;
+
+-- name: note_instance
+-- A process runs, and waits for what it says; one that said nothing for a day is forgotten.
+with gone as (
+    delete from instance where seen_at < clock_timestamp() - interval '1 day' and owner <> $1
+)
+insert into instance (owner, roles, waits)
+select $1, $2::text[], coalesce(
+    (
+        select jsonb_agg(jsonb_build_object('what', x.what, 'detail', x.detail, 'since', clock_timestamp() - x.age) order by x.age desc)
+        from unnest($3::text[], $4::text[], $5::interval[]) as x (what, detail, age)
+    ),
+    '[]'
+)
+on conflict (owner) do update set roles = excluded.roles, seen_at = clock_timestamp(), waits = excluded.waits;
 
 -- name: backlog
 -- How many rows of the outbox are unsent; counting ends at a million.

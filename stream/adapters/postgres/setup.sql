@@ -20,7 +20,7 @@ select 1 from pg_namespace where nspname = $1 and not has_schema_privilege(oid, 
 
 -- name: missing_rights
 -- Tables that this role may not write.
-select t from unnest(array['partition', 'entity', 'timer', 'waiting', 'dead_letter', 'outbox_position', 'outbox_held', 'relay']) t
+select t from unnest(array['partition', 'entity', 'timer', 'waiting', 'dead_letter', 'outbox_position', 'outbox_held', 'relay', 'instance']) t
 where not has_table_privilege(t, 'select, insert, update')
 union all
 select t from unnest(array['inbox', 'history', 'outbox', 'audit']) t

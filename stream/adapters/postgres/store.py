@@ -16,13 +16,14 @@ from typing import Any
 
 from stream.adapters.postgres import columns as col
 from stream.adapters.postgres.connection import Connection, PostgresSettings, Work
+from stream.adapters.postgres.partitions import PostgresPartitions
 from stream.core.changes import Changes, History
 from stream.core.entity import Entity
 from stream.core.errors import FencedError, UnavailableError
 from stream.core.order import Claim, Order, Stored
 from stream.core.outcome import Verdict
 from stream.core.record import Ref, TopicPartition, fingerprint
-from stream.ports import Position, Slice
+from stream.ports import Slice, Wait
 
 COUNTERS = (
     *("records", "admitted", "duplicate", "conflict", "dead", "skipped", "concerned"),
@@ -34,11 +35,11 @@ _BLOCK = 1000
 _SEEN = 200_000
 
 
-class PostgresStore:
+class PostgresStore(PostgresPartitions):
     """One connection's view of the state: see `ports.Store`."""
 
     def __init__(self, settings: PostgresSettings) -> None:
-        self.connection = Connection(settings, keyed=True)
+        super().__init__(Connection(settings, keyed=True))
         self._seen: set[Ref] = set()
         self._ids: list[int] = []
 
@@ -56,20 +57,9 @@ class PostgresStore:
             self._seen.clear()
         self._seen |= tx.met
 
-    async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int) -> Position:
-        found = await self.connection.fetch("adopt", *place, owner, generation)
-        if not found:
-            await self.connection.execute("see_partition", *place, begin)
-            found = await self.connection.fetch("adopt", *place, owner, generation)
-        if not found:
-            raise FencedError((place,))
-        row = found[0]
-        return Position(row["epoch"], row["next_offset"], row["last_offset"], row["fingerprint"])
-
-    async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
-        if marks:
-            places = col.transpose([(*place, epoch, offset) for place, epoch, offset in sorted(marks)])
-            await self.connection.execute("note_drained", *places, at)
+    async def note_instance(self, owner: str, roles: Sequence[str], waits: Sequence[Wait]) -> None:
+        said = [w.what for w in waits], [w.detail for w in waits], [w.age for w in waits]
+        await self.connection.execute("note_instance", owner, list(roles), *said)
 
     async def now(self) -> datetime:
         return col.utc((await self.connection.fetch("time"))[0]["now"])

@@ -144,8 +144,8 @@ async def test_an_open_transaction_delays_nothing_but_its_own_messages(rivals: R
 @pytest.mark.parametrize(("rules", "done"), [({}, False), ({"claim_partitions": "claim_without_epoch"} | NO_FENCE, True)])
 async def test_a_zombie_with_an_old_epoch_commits_nothing(rivals: Rivals, rules: dict[str, str], done: bool) -> None:
     rivals.without(rules)
-    zombie = await rivals.one.adopt(PLACE, owner="zombie", generation=1, begin=0)
-    await rivals.other.adopt(PLACE, owner="heir", generation=2, begin=0)
+    zombie = await rivals.one.adopt(PLACE, owner="zombie", generation=1, begin=0, partitions=1)
+    await rivals.other.adopt(PLACE, owner="heir", generation=2, begin=0, partitions=1)
 
     async def wake() -> None:
         async with rivals.one.transaction() as tx:
@@ -158,7 +158,7 @@ async def test_a_zombie_with_an_old_epoch_commits_nothing(rivals: Rivals, rules:
 @pytest.mark.parametrize(("rules", "moves"), [({}, 1), ({"claim_partitions": "claim_without_position"} | NO_FENCE, 2)])
 async def test_a_batch_delivered_twice_moves_once(rivals: Rivals, rules: dict[str, str], moves: int) -> None:
     rivals.without(rules)
-    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0)).epoch
+    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0, partitions=1)).epoch
 
     async def deliver() -> None:
         async with rivals.one.transaction() as tx:
@@ -171,11 +171,11 @@ async def test_a_batch_delivered_twice_moves_once(rivals: Rivals, rules: dict[st
 
 
 async def test_an_adoption_waits_for_the_open_transaction_of_the_one_before(rivals: Rivals) -> None:
-    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0)).epoch
+    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0, partitions=1)).epoch
     async with rivals.one.transaction() as tx:
         await tx.claim_partitions([batch(epoch, 0)])
         await tx.save(counted(Changes(), 1))
-        heir = await begun(rivals.dsn, rivals.other.adopt(PLACE, owner="heir", generation=2, begin=0))
+        heir = await begun(rivals.dsn, rivals.other.adopt(PLACE, owner="heir", generation=2, begin=0, partitions=1))
         assert not heir.done()
     assert (await heir).next_offset == 1
 
@@ -208,7 +208,7 @@ async def test_a_connection_lost_within_a_transaction_does_not_go_on_without_one
 
 @pytest.mark.parametrize(("rules", "verdict"), [({}, Verdict.DUPLICATE), ({"begin": "begin_unlocked"}, Verdict.ADMITTED)])
 async def test_no_generation_is_turned_between_the_floors_and_first_sight(rivals: Rivals, rules: dict[str, str], verdict: Verdict) -> None:
-    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0)).epoch
+    epoch = (await rivals.one.adopt(PLACE, owner="me", generation=1, begin=0, partitions=1)).epoch
     async with rivals.one.transaction() as tx:
         await tx.claim_partitions([batch(epoch, 0)])
         await tx.first_sight([(key(1), key(0))])

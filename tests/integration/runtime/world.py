@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -156,6 +157,18 @@ class World:
         """What each pot has taken, in order."""
         found = await self.rows("select id, convert_from(data, 'utf8') as data from entity where version > 0")
         return {row["id"]: json.loads(row["data"]).get("taken", []) for row in found}
+
+    async def halted(self) -> dict[str, str]:
+        """Why, by place."""
+        rows = await self.rows("select topic, partition, halt_reason from partition where halted_since is not null")
+        return {f"{row['topic']}/{row['partition']}": row["halt_reason"] for row in rows}
+
+    async def decide(self, place: str, at: str) -> None:
+        """As an operator does: by the command, in a process of its own."""
+        words = ["partitions", "resume", place, "--reason", "seen to", "--yes", *(["--at", at] if at else [])]
+        environ = {**os.environ, "STREAM_KAFKA": self.kafka, "STREAM_DATABASE_URL": self.dsn, "STREAM_ACTOR": "ann"}
+        done = await anyio.run_process([sys.executable, "-m", "stream", *words], env=environ, check=False)
+        assert done.returncode == 0, done.stderr.decode()
 
     async def told(self) -> dict[str, list[int]]:
         """What is on the topic for each pot, in order; a message sent twice (same id) counts once."""

@@ -1,0 +1,450 @@
+"""A log that is not the one that was read, a batch nobody can read, a record nobody can store: halted, kept, decided. A whole worker in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from random import Random
+
+import anyio
+import msgspec
+import pytest
+
+from stream import App, Data, Event, Machine, State, opens
+from stream.adapters.memory_log import MemoryBroker, MemoryLog
+from stream.adapters.memory_store import MemoryDatabase, MemoryStore, MemoryTransaction
+from stream.adapters.memory_telemetry import MemoryTelemetry
+from stream.core.changes import Changes
+from stream.core.codec import record_of
+from stream.core.errors import UnreadableBatchError, UnstorableError
+from stream.core.halt import Decision, Halt, HaltReason, Seen
+from stream.core.record import Record, TopicPartition
+from stream.runtime import reader
+from stream.runtime.app import carrying
+from stream.runtime.assignment import Holding
+from stream.runtime.lane import Lane
+from stream.runtime.settings import Settings
+from stream.runtime.waiting import Stop
+from stream.runtime.worker import Worker, WorkerParts, WorkerSettings
+from tests.integration.runtime.world import reaches
+
+ROW, EMPTY, ADDED = (TopicPartition("rows", n) for n in range(3))
+BESIDE = TopicPartition("seats", 0)
+R = HaltReason
+
+
+class RowHit(Event, type="row.hit", topic="rows", key="row"):
+    row: str
+    n: int
+
+
+class SeatTaken(Event, type="seat.taken", topic="seats", key="row"):
+    row: str
+    n: int
+
+
+class Row(Data):
+    row: str
+    hits: list[int] = msgspec.field(default_factory=list[int])
+
+
+def make(e: RowHit | SeatTaken) -> Row:
+    return Row(row=e.row, hits=[e.n])
+
+
+def hit(row: Row, e: RowHit | SeatTaken) -> None:
+    row.hits.append(e.n)
+
+
+live = State[Row]("live", final=True)
+rows = Machine[Row](
+    "row",
+    data=Row,
+    events=(RowHit, SeatTaken),
+    transitions=(opens(RowHit, to=live, then=make), opens(SeatTaken, to=live, then=make), live.on(RowHit, then=hit), live.on(SeatTaken, then=hit)),
+)
+hall = App("hall", machines=(rows,))
+
+
+@dataclass
+class Hall:
+    """One entity a partition, named as it is: `rows 0` gets its hits by partition 0 of that topic."""
+
+    broker: MemoryBroker = field(default_factory=lambda: MemoryBroker({"rows": 2, "seats": 1}))
+    database: MemoryDatabase = field(default_factory=MemoryDatabase)
+    refused: int = -1
+    gate: anyio.Event | None = None
+    made: int = 0
+    times: list[datetime] = field(default_factory=list[datetime])
+    met: int = 0
+
+    def hit(self, place: TopicPartition, *numbers: int) -> None:
+        for n in numbers:
+            self.made += 1
+            kind = RowHit if place.topic == "rows" else SeatTaken
+            said = record_of(kind(row=f"{place.topic} {place.partition}", n=n), id=f"e{self.made}", source="/test", time=datetime.now(UTC))
+            self.broker.append(place, said.value, key=said.key, headers=said.headers)
+            self.times.append(self.database.now())
+
+    async def hits(self) -> Mapping[str, list[int]]:
+        found = {ref.id: msgspec.json.decode(entity.data) for ref, entity in self.database.entities.items() if entity.born}
+        return {id: data["hits"] for id, data in found.items()}
+
+    def halt(self, place: TopicPartition) -> Halt | None:
+        row = self.database.partitions.get(place)
+        return row.halt if row else None
+
+    async def reasons(self) -> Mapping[TopicPartition, HaltReason]:
+        return {place: row.halt.reason for place, row in self.database.partitions.items() if row.halt}
+
+    async def decide(self, place: TopicPartition, target: int, *, forget: bool = False) -> None:
+        row = self.database.partitions[place]
+        assert row.halt is not None
+        await MemoryStore(self.database).resume(Decision(place, row.halt, row.next_offset, target, forget, "ann", "seen to"))
+
+    @asynccontextmanager
+    async def working(self) -> AsyncGenerator[None]:
+        """A worker; at the end it is cut off wherever it is."""
+        telemetry = MemoryTelemetry()
+        parts = WorkerParts(
+            log=lambda: Counting(self),
+            store=lambda: Choosy(self),
+            carry=carrying(hall, Settings(), telemetry.sampling),
+            telemetry=telemetry,
+            wake=lambda: None,
+        )
+        worker = Worker(WorkerSettings(topics=["rows", "seats"], group="g", owner="w", batch=3), parts, Stop())
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.run)
+            try:
+                yield
+            finally:
+                tasks.cancel_scope.cancel()
+
+
+class Counting(MemoryLog):
+    """Counts how often a batch nobody can read was met."""
+
+    def __init__(self, hall: Hall) -> None:
+        super().__init__(hall.broker)
+        self._hall = hall
+
+    async def fetch(self, place: TopicPartition, *, limit: int, within: timedelta) -> Sequence[Record]:
+        try:
+            return await super().fetch(place, limit=limit, within=within)
+        except UnreadableBatchError:
+            self._hall.met += 1
+            raise
+
+
+class Choosy(MemoryStore):
+    """Refuses whatever comes with the record at the offset `refused` of the first partition, and commits nothing before the `gate` opens."""
+
+    def __init__(self, hall: Hall) -> None:
+        super().__init__(hall.database)
+        self._hall = hall
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[MemoryTransaction]:
+        if self._hall.gate:
+            await self._hall.gate.wait()
+        async with super().transaction() as tx:
+            yield Refusing(tx, self._hall)
+
+
+class Refusing(MemoryTransaction):
+    def __init__(self, tx: MemoryTransaction, hall: Hall) -> None:
+        vars(self).update(vars(tx))
+        self._hall = hall
+
+    async def save(self, changes: Changes) -> None:
+        if any(s.place == ROW and s.start <= self._hall.refused < s.end for s in self._slices):
+            raise UnstorableError("the database refused the data (22001)")
+        await super().save(changes)
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "REST", 0.02)
+    monkeypatch.setattr(reader, "WITHIN", timedelta(milliseconds=20))
+
+
+@pytest.fixture
+def at_every_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reader, "LOOK", 0.0)
+
+
+def overrun(hall: Hall) -> None:
+    hall.hit(ROW, *range(10, 20))
+    hall.broker.trim(ROW, 15)
+
+
+def ahead(hall: Hall) -> None:
+    hall.broker.cut(ROW, 3)
+
+
+def regrown(hall: Hall) -> None:
+    hall.broker.cut(ROW, 3)
+    hall.hit(ROW, *range(100, 120))
+
+
+def anew(hall: Hall) -> None:
+    hall.broker.create_anew("rows", 2)
+    hall.hit(ROW, *range(100, 120))
+
+
+def added(hall: Hall) -> None:
+    hall.broker.create("rows", 3)
+    hall.hit(ADDED, 1)
+    hall.broker.rebalance("g")
+
+
+def unreadable(hall: Hall) -> None:
+    hall.broker.append_broken(ROW, records=2)
+    hall.hit(ROW, 99)
+
+
+def refused(hall: Hall) -> None:
+    hall.refused = hall.broker.bounds(ROW)[1]
+    hall.hit(ROW, 99)
+
+
+ANOMALIES: list[tuple[Callable[[Hall], None], TopicPartition, HaltReason]] = [
+    (overrun, ROW, R.OVERRUN),
+    (ahead, ROW, R.OFFSET_AHEAD),
+    (regrown, ROW, R.TRUNCATED),
+    (anew, ROW, R.MADE_ANEW),
+    (added, ADDED, R.PARTITION_ADDED),
+    (unreadable, ROW, R.UNREADABLE_BATCH),
+    (refused, ROW, R.REFUSED),
+]
+
+
+def named(value: object) -> str:
+    return value.__name__ if callable(value) and hasattr(value, "__name__") else ""
+
+
+async def begun() -> Hall:
+    """Six hits taken of the first partition, none of the second: nothing of that can be of another log."""
+    hall = Hall()
+    hall.hit(ROW, *range(6))
+    async with hall.working():
+        await reaches(hall.hits, {"rows 0": [*range(6)]})
+        await drained(hall)
+    return hall
+
+
+async def drained(hall: Hall) -> None:
+    async def adopted() -> object:
+        return len(hall.database.partitions)
+
+    await reaches(adopted, 3)
+
+
+@pytest.mark.parametrize(("spoil", "place", "reason"), ANOMALIES, ids=named)
+async def test_an_anomaly_found_on_claim_halts_that_partition_only_and_still_after_a_restart(
+    spoil: Callable[[Hall], None], place: TopicPartition, reason: HaltReason
+) -> None:
+    hall = await begun()
+    spoil(hall)
+    hall.hit(BESIDE, 7)
+    async with hall.working():
+        await reaches(hall.reasons, {place: reason})
+        await reaches(hall.hits, {"rows 0": [*range(6)], "seats 0": [7]})
+    halt, epoch = hall.halt(place), hall.database.partitions[place].epoch
+    # What was refused would be taken now: nobody asked for it.
+    hall.refused = -1
+    hall.hit(BESIDE, 8)
+    async with hall.working():
+        await reaches(lambda: _adopted_since(hall, place, epoch), True)
+        await reaches(hall.hits, {"rows 0": [*range(6)], "seats 0": [7, 8]})
+    assert hall.halt(place) == halt
+    assert hall.database.partitions[ROW].next_offset == 6
+
+
+@pytest.mark.usefixtures("at_every_step")
+@pytest.mark.parametrize(("spoil", "place", "reason"), ANOMALIES, ids=named)
+async def test_an_anomaly_that_comes_up_while_running_halts_that_partition_only(
+    spoil: Callable[[Hall], None], place: TopicPartition, reason: HaltReason
+) -> None:
+    hall = Hall()
+    hall.hit(ROW, *range(6))
+    async with hall.working():
+        await reaches(hall.hits, {"rows 0": [*range(6)]})
+        await drained(hall)
+        spoil(hall)
+        hall.hit(BESIDE, 7)
+        await reaches(hall.reasons, {place: reason})
+        await reaches(hall.hits, {"rows 0": (await hall.hits())["rows 0"], "seats 0": [7]})
+    assert (await hall.hits())["rows 0"][:6] == [*range(6)]
+
+
+async def _adopted_since(hall: Hall, place: TopicPartition, epoch: int) -> bool:
+    return hall.database.partitions[place].epoch > epoch
+
+
+async def settled(hall: Hall) -> None:
+    """Until what comes after on another partition was taken: readers had their turns."""
+    hall.hit(BESIDE, 1)
+    await reaches(lambda: _row(hall, BESIDE), [1])
+
+
+DECISIONS = [
+    (overrun, ROW, 15, [*range(6), 19]),
+    (ahead, ROW, 0, [*range(6), 50]),
+    (regrown, ROW, 0, [*range(6), *range(100, 120)]),
+    (anew, ROW, 0, [*range(6), *range(100, 120)]),
+    (unreadable, ROW, 8, [*range(6), 99]),
+    (refused, ROW, 7, [*range(6), 50]),
+]
+
+
+@pytest.mark.parametrize(("spoil", "place", "target", "wanted"), DECISIONS, ids=named)
+async def test_a_decision_is_noticed_by_a_running_worker_and_holds_after_a_restart(
+    spoil: Callable[[Hall], None], place: TopicPartition, target: int, wanted: list[int]
+) -> None:
+    hall = await begun()
+    spoil(hall)
+    async with hall.working():
+        await reaches(lambda: _halted(hall, place), True)
+        halt = hall.halt(place)
+        assert halt is not None
+        await hall.decide(place, target, forget=halt.reason in (R.OFFSET_AHEAD, R.TRUNCATED, R.MADE_ANEW))
+        if 50 in wanted:
+            hall.hit(place, 50)
+        await reaches(lambda: _row(hall, place), wanted)
+    assert hall.halt(place) is None
+    hall.hit(place, 60)
+    async with hall.working():
+        await reaches(lambda: _row(hall, place), [*wanted, 60])
+
+
+async def _halted(hall: Hall, place: TopicPartition) -> bool:
+    return hall.halt(place) is not None
+
+
+async def _row(hall: Hall, place: TopicPartition) -> object:
+    return (await hall.hits()).get(f"{place.topic} {place.partition}")
+
+
+async def test_an_added_partition_is_read_once_it_is_accepted() -> None:
+    hall = await begun()
+    added(hall)
+    async with hall.working():
+        await reaches(hall.reasons, {ADDED: R.PARTITION_ADDED})
+        assert "rows 2" not in await hall.hits()
+        await hall.decide(ADDED, 0)
+        await reaches(lambda: _row(hall, ADDED), [1])
+
+
+async def test_what_was_tried_again_and_fails_again_is_halted_again() -> None:
+    hall = await begun()
+    unreadable(hall)
+    async with hall.working():
+        await reaches(hall.reasons, {ROW: R.UNREADABLE_BATCH})
+        first = hall.halt(ROW)
+        await hall.decide(ROW, 6)
+
+        async def again() -> bool:
+            return (now := hall.halt(ROW)) is not None and now != first
+
+        await reaches(again, True)
+    assert (await hall.hits())["rows 0"] == [*range(6)]
+
+
+async def test_a_batch_nobody_can_read_halts_only_after_all_before_it_is_committed() -> None:
+    hall = await begun()
+    hall.hit(ROW, 6, 7)
+    bad = hall.broker.append_broken(ROW, records=2)
+    hall.gate = anyio.Event()
+    async with hall.working():
+
+        async def waits() -> bool:
+            return hall.met > 1
+
+        await reaches(waits, True)
+        assert hall.halt(ROW) is None
+        hall.gate.set()
+        await reaches(hall.reasons, {ROW: R.UNREADABLE_BATCH})
+    halt = hall.halt(ROW)
+    assert halt is not None
+    assert halt.seen == Seen(8, batch_start=bad.start, batch_end=bad.stop)
+    assert hall.database.partitions[ROW].next_offset == 8
+
+
+async def test_a_refused_record_halts_with_what_the_database_said_and_all_before_it_taken() -> None:
+    hall = await begun()
+    hall.hit(ROW, 6, 7)
+    refused(hall)
+    async with hall.working():
+        await reaches(hall.reasons, {ROW: R.REFUSED})
+    halt = hall.halt(ROW)
+    assert halt is not None
+    assert halt.seen == Seen(8, offset=8, fault="the database refused the data (22001)")
+    assert (await hall.hits())["rows 0"] == [*range(8)]
+
+
+async def test_the_right_log_found_again_takes_the_halt_back_with_a_line_in_the_audit() -> None:
+    hall = await begun()
+    right, wrong = hall.broker, MemoryBroker({"rows": 2, "seats": 1})
+    hall.broker = wrong
+    async with hall.working():
+        await reaches(hall.reasons, {ROW: R.OFFSET_AHEAD})
+    hall.broker = right
+    hall.hit(ROW, 6)
+    async with hall.working():
+        await reaches(hall.hits, {"rows 0": [*range(7)]})
+    assert [(d.actor, d.position, d.target) for d in hall.database.audit] == [("w", 6, 6)]
+
+
+async def test_a_log_that_only_looks_right_takes_no_halt_back() -> None:
+    hall = await begun()
+    hall.broker.cut(ROW, 3)
+    async with hall.working():
+        await reaches(hall.reasons, {ROW: R.OFFSET_AHEAD})
+    # Grown beyond the position, and the record that could prove anything is deleted.
+    hall.hit(ROW, *range(100, 120))
+    hall.broker.trim(ROW, 6)
+    epoch = hall.database.partitions[ROW].epoch
+    async with hall.working():
+        await reaches(lambda: _adopted_since(hall, ROW, epoch), True)
+        await settled(hall)
+        assert await hall.reasons() == {ROW: R.OFFSET_AHEAD}
+
+
+@pytest.mark.usefixtures("at_every_step")
+async def test_looking_at_the_log_between_batches_loses_nothing_doubles_nothing_and_says_nothing_untrue(monkeypatch: pytest.MonkeyPatch) -> None:
+    hall, chance, statements = Hall(), Random(7), list[int]()
+
+    def drained(held: Holding, asked: datetime | None) -> None:
+        vars(held)["drained_at"] = asked
+        if asked and held.place == ROW:
+            assert held.next_offset is not None
+            # Whatever had come before it was asked is applied, if the statement is true.
+            assert held.next_offset >= sum(at < asked for at in hall.times)
+            statements.append(held.next_offset)
+
+    def stated(held: Holding) -> datetime | None:
+        asked: datetime | None = vars(held)["drained_at"]
+        return asked
+
+    def clock(_: Lane) -> datetime:
+        return hall.database.now()
+
+    monkeypatch.setattr(Holding, "drained_at", property(stated, drained), raising=False)
+    monkeypatch.setattr(Lane, "clock", property(clock, lambda lane, now: None), raising=False)
+    async with hall.working():
+        for n in range(150):
+            hall.hit(ROW, n)
+            for _ in range(chance.randrange(40)):
+                await anyio.lowlevel.checkpoint()
+        await reaches(lambda: _row(hall, ROW), [*range(150)])
+        await reaches(lambda: _last(statements), 150)
+    assert hall.database.partitions[ROW].counts["duplicate"] == 0
+    assert len(set(statements)) > 1
+
+
+async def _last(statements: list[int]) -> int:
+    return statements[-1] if statements else 0
