@@ -1,7 +1,20 @@
 """The words an author of handlers needs, and nothing else."""
 
 from stream.core.app import App
-from stream.core.clock import Owner, Sla, SlaBreached, SlaWithdrawn, WaitExpired, days, hours, minutes, seconds
+from stream.core.clock import (
+    Clock,
+    Owner,
+    Sla,
+    SlaBreached,
+    SlaEscalated,
+    SlaWarned,
+    SlaWithdrawn,
+    WaitExpired,
+    days,
+    hours,
+    minutes,
+    seconds,
+)
 from stream.core.errors import DefinitionError, StreamError
 from stream.core.event import Command, Data, Event
 from stream.core.machine import Machine
@@ -12,6 +25,7 @@ from stream.core.topic import Topic
 __all__ = [
     "App",
     "Cause",
+    "Clock",
     "Command",
     "Data",
     "DefinitionError",
@@ -21,6 +35,8 @@ __all__ = [
     "Ref",
     "Sla",
     "SlaBreached",
+    "SlaEscalated",
+    "SlaWarned",
     "SlaWithdrawn",
     "State",
     "StreamError",

@@ -123,9 +123,9 @@ class MemoryTimetable:
 
     async def due(self, until: Mapping[str, datetime], limit: int) -> Sequence[tuple[Ref, datetime]]:
         earliest: dict[Ref, datetime] = {}
-        for (ref, _), due in self._db.timers.items():
-            if ref.machine in until and due <= until[ref.machine]:
-                earliest[ref] = min(due, earliest.get(ref, due))
+        for (ref, _), timer in self._db.timers.items():
+            if ref.machine in until and timer.due is not None and timer.due <= until[ref.machine]:
+                earliest[ref] = min(timer.due, earliest.get(ref, timer.due))
         return sorted(earliest.items(), key=lambda found: (found[1], found[0]))[:limit]
 
     async def rotate(self) -> Sequence[str]:

@@ -19,7 +19,7 @@ import anyio
 
 from stream.adapters.memory_partitions import NEVER, Partitions, Place
 from stream.core.changes import Changes, DeadLetter, History, Message
-from stream.core.entity import Entity, Waiting
+from stream.core.entity import Entity, Timer, Waiting
 from stream.core.errors import FencedError, UnavailableError, UnstorableError
 from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.order import Claim, Order, Stored
@@ -76,7 +76,7 @@ class MemoryDatabase:
         self.floors: dict[str, datetime] = {}
         self.entities: dict[Ref, Entity] = {}
         self.history: dict[int, tuple[int, History]] = {}
-        self.timers: dict[tuple[Ref, str], datetime] = {}
+        self.timers: dict[tuple[Ref, str], Timer] = {}
         self.waiting: dict[int, Waiting] = {}
         self.letters: dict[int, Letter] = {}
         self.outbox: dict[int, Written] = {}
@@ -248,9 +248,11 @@ class MemoryTransaction:
             if stored is None:
                 self._put(self._db.entities, ref, Entity(ref))
             found[ref] = _copied(stored or Entity(ref))
-        for (ref, name), due in self._db.timers.items():
-            if ref in found:
-                found[ref].timers[name] = due
+        for (ref, name), timer in self._db.timers.items():
+            if ref in found and timer.due is not None:
+                found[ref].timers[name] = timer.due
+            if ref in found and timer.reading is not None:
+                found[ref].clocks[name] = timer.reading
         for id in sorted(self._db.waiting):
             row = self._db.waiting[id]
             if row.ref in found:
@@ -287,7 +289,7 @@ class MemoryTransaction:
         for key in changes.drop_timers:
             self._put(db.timers, key, None)
         for timer in changes.set_timers:
-            self._put(db.timers, (timer.ref, timer.name), timer.due)
+            self._put(db.timers, (timer.ref, timer.name), timer)
         for id in changes.drop_lines:
             self._put(db.waiting, id, None)
         for row in changes.retried:
@@ -327,7 +329,7 @@ def shard_of(key: bytes) -> int:
 
 def _copied(entity: Entity) -> Entity:
     """What the entity's own row holds, in a copy that shares nothing that changes."""
-    return replace(entity, sequences=dict(entity.sequences), fired=dict(entity.fired), timers={}, line=[])
+    return replace(entity, sequences=dict(entity.sequences), timers={}, clocks={}, line=[])
 
 
 def _check_identities(counts: Counter[str]) -> None:

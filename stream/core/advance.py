@@ -7,31 +7,39 @@ they produced is encoded, checked and decoded again, because a Struct does not v
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from stream.core.clock import AfterElapsed, SlaBreached
+from stream.core.clock import OWN_EVENTS, AfterElapsed, ClockEvent
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
+from stream.core.ladder import BREACH, Mode, Note, Reading, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import LIMIT
 from stream.core.outcome import Outcome, Reason
 from stream.core.row import Cause, Transition
 from stream.core.text import check_storable
+from stream.core.winding import Turn, length_of, wind
 
 _encoder = msgspec.json.Encoder(order="sorted")
 Row = Transition[Any]
 
 
 class Step(msgspec.Struct, gc=False):
-    """The entity after a row fired. `timers` is None when its state was not left (or entered anew): clocks go on."""
+    """The entity after a row fired. `path` are the states entered, in order; none: it stayed.
+
+    `timers` (but the line's limit) and `clocks` are None where they are as before. `notes` say what became of clocks.
+    """
 
     state: str
     data: bytes
     said: list[Fact]
+    path: tuple[str, ...] = ()
     timers: dict[str, datetime] | None = None
+    clocks: dict[str, Reading] | None = None
+    notes: Sequence[Note] = ()
 
 
 class Halt(msgspec.Struct, frozen=True, gc=False):
@@ -51,7 +59,7 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
     cause = Cause(
         envelope.id, envelope.source, envelope.time, envelope.actor, envelope.correlation_id, entity.ref, state, entity.since or envelope.time
     )
-    if isinstance(event, AfterElapsed | SlaBreached) and (event.state != state or event.entered != entity.since):
+    if isinstance(event, AfterElapsed | ClockEvent) and _is_stale(machine, entity, event):
         return IGNORED
     if isinstance(event, AfterElapsed):
         row = machine.afters[state][event.row]
@@ -62,17 +70,34 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
             return _halt(machine, entity, type(event), refused=bool(rows))
         row = found
     step = _move(machine, row, Step(state, entity.data, []), event, cause)
-    entered = row.to is not None
     if settling := machine.settling.get(step.state):
-        entered |= _settle(machine, settling, step, event, cause)
-    if entered:
-        step.timers = _timers(machine, step, at)
+        _settle(machine, settling, step, event, cause)
+    if step.path:
+        step.timers = _afters(machine, step, at)
+    if machine.dials or entity.clocks:
+        # What our own clocks bring about is never early: by a line it may come later than what rang after it.
+        when = at if isinstance(event, OWN_EVENTS) else envelope.time
+        if (wound := wind(Turn(machine, entity, step.path, step.data, at, when))) is not None:
+            step.clocks, dues, step.notes = wound
+            step.timers = {**(_afters_kept(entity) if step.timers is None else step.timers), **dues}
     return step
+
+
+def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEvent) -> bool:
+    """A timer's event that waited in a line may come to what is no longer so."""
+    rests = event.state == entity.state and event.entered == entity.since
+    if isinstance(event, AfterElapsed):
+        return not rests
+    timer = timer_of(event.clock)
+    dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
+    if dial is None or reading is None or not (dial.across or rests):
+        return True
+    return reading.level <= event.level or reading.stands in (Mode.MET, Mode.VOID) or (event.level >= BREACH and reading.breached != event.due)
 
 
 def _choose(machine: AnyMachine, rows: Sequence[Row], data: bytes, event: Event, cause: Cause) -> Row | None:
     for row in rows:
-        if row.matches is not None and not row.matches(event):
+        if row.clock and not (isinstance(event, ClockEvent) and event.clock == row.clock):
             continue
         if row.when is None:
             return row
@@ -119,6 +144,7 @@ def _move(machine: AnyMachine, row: Row, step: Step, event: Event, cause: Cause)
         step.said.extend(_flat(row, row.emit(machine.decoder.decode(step.data) if checked is None else checked, event, cause)))
     if row.to is not None:
         step.state = row.to.name
+        step.path += (row.to.name,)
     return step
 
 
@@ -132,7 +158,7 @@ def _flat(row: Row, says: Says) -> Sequence[Fact]:
     return facts
 
 
-def _settle(machine: AnyMachine, rows: Sequence[Row], step: Step, event: Event, cause: Cause) -> bool:
+def _settle(machine: AnyMachine, rows: Sequence[Row], step: Step, event: Event, cause: Cause) -> None:
     """Follow settling rows until none holds. Raises when they lead back to where they have been."""
     seen: list[str] = []
     while rows:
@@ -144,20 +170,12 @@ def _settle(machine: AnyMachine, rows: Sequence[Row], step: Step, event: Event, 
         if step.state in seen:
             raise RuntimeError(f"settling goes in a circle: {' -> '.join([*seen, step.state])}")
         rows = machine.settling.get(step.state, ())
-    return bool(seen)
 
 
-def _timers(machine: AnyMachine, step: Step, at: datetime) -> dict[str, datetime]:
-    state, found = machine.by_name[step.state], dict[str, datetime]()
-    if state.sla is not None:
-        found[f"sla {state.name}"] = at + _length(machine, state.sla.within, step.data)
-    for n, row in enumerate(machine.afters.get(state.name, ())):
-        found[f"after {state.name} {n}"] = at + _length(machine, row.after, step.data)
-    return found
+def _afters(machine: AnyMachine, step: Step, at: datetime) -> dict[str, datetime]:
+    rows = machine.afters.get(step.state, ())
+    return {f"after {step.state} {n}": at + length_of(machine, row.after, step.data) for n, row in enumerate(rows)}
 
 
-def _length(machine: AnyMachine, within: object, data: bytes) -> timedelta:
-    length = within(machine.decoder.decode(data)) if callable(within) else within
-    if not isinstance(length, timedelta) or length <= timedelta(0):
-        raise ValueError(f"a clock needs a positive duration, not {length!r}")
-    return length
+def _afters_kept(entity: Entity) -> dict[str, datetime]:
+    return {name: due for name, due in entity.timers.items() if name.startswith("after ")}

@@ -10,6 +10,7 @@ from datetime import datetime
 import msgspec
 
 from stream.core.entity import Entity, Envelope, Timer, Trace, Waiting
+from stream.core.ladder import Note
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Record, Ref, TopicPartition
 
@@ -17,7 +18,8 @@ from stream.core.record import Record, Ref, TopicPartition
 class History(msgspec.Struct, gc=False):
     """One outcome of one entity; append-only. `n` counts per entity from 1; `hash` chains over n (see `core.chain`).
 
-    `door` says how it came in (`partitions`, `timers`, `replay`); `time` is business time, `at` database time.
+    `door` says how it came in (`partitions`, `timers`, `replay`); `time` is business time, `at` database time. `clocks`: what it did to clocks,
+    a JSON array of `Note`s, empty for nothing.
     """
 
     ref: Ref
@@ -38,6 +40,7 @@ class History(msgspec.Struct, gc=False):
     door: str
     error: str
     hash: bytes
+    clocks: str = ""
 
 
 class Message(msgspec.Struct, gc=False):
@@ -83,6 +86,7 @@ class Handled(msgspec.Struct, gc=False):
     to_state: str
     error: str
     messages: Sequence[Message]
+    clocks: Sequence[Note] = ()
 
 
 @dataclass(slots=True)

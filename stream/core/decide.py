@@ -114,7 +114,7 @@ def _take(ledger: Ledger, page: Page, envelope: Envelope, waiting: Waiting | Non
     if isinstance(result, Halt):
         return book_halt(ledger, page, envelope, result, waiting)
     ledger.moved(page, envelope, result, messages, door=ledger.door)
-    if page.entity.line and result.timers is not None:
+    if page.entity.line and result.path:
         drain(ledger, page)
     return Outcome.APPLIED
 

@@ -7,19 +7,33 @@ from typing import Any
 
 import msgspec
 
-from stream.core.clock import Sla
 from stream.core.event import wire_type
+from stream.core.ladder import Dial, Mode, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.row import State, Transition
 
 
+class ClockShown(msgspec.Struct, frozen=True):
+    """A clock as a reader meets it; durations are words, "" where there is none. `runs` are the states in which time passes."""
+
+    name: str
+    within: str
+    escalate_to: str
+    warn_at: float | None
+    repeat: str
+    reasons: tuple[str, ...]
+    runs: tuple[str, ...]
+    met: tuple[str, ...]
+    pauses: tuple[str, ...]
+    void: tuple[str, ...]
+
+
 class StateShown(msgspec.Struct, frozen=True):
-    """A state as a reader meets it; types are wire types, `sla` is words."""
+    """A state as a reader meets it; types are wire types. `sla` is met on leaving."""
 
     name: str
     owner: str
-    sla: str
-    escalate_to: str
+    sla: ClockShown | None
     ignores: tuple[str, ...]
     defers: tuple[str, ...]
     final: bool
@@ -44,13 +58,16 @@ class MachineShown(msgspec.Struct, frozen=True):
     version: int
     unborn: str
     states: tuple[StateShown, ...]
+    clocks: tuple[ClockShown, ...]
     rows: tuple[RowShown, ...]
 
 
 def shown(machine: AnyMachine) -> MachineShown:
     """The machine as values."""
     rows = tuple(_row(machine, row, source) for row in machine.transitions for source in _sources(machine, row))
-    return MachineShown(machine.name, machine.version, machine.unborn, tuple(_state(s) for s in machine.states), rows)
+    states = tuple(_state(machine, state) for state in machine.states)
+    clocks = tuple(_clock(dial) for dial in machine.dials.values() if dial.across)
+    return MachineShown(machine.name, machine.version, machine.unborn, states, clocks, rows)
 
 
 def as_dict(machine: AnyMachine) -> dict[str, object]:
@@ -63,6 +80,7 @@ def text(machine: AnyMachine) -> str:
     """One block a state: what it means to rest there, then the ways out."""
     found = shown(machine)
     lines = [f"{found.name}, version {found.version}; for one not yet born: {found.unborn}"]
+    lines += [f"clock {clock.name}{_ladder(clock)}{_spans(clock)}" for clock in found.clocks]
     lines += [_line(row) for row in found.rows if not row.source]
     for state in found.states:
         lines += ["", _title(state), *(_line(row) for row in found.rows if row.source == state.name)]
@@ -88,11 +106,21 @@ def _sources(machine: AnyMachine, row: Transition[Any]) -> list[str]:
     return [s.name for s in (row.sources if row.sources is not None else machine.states) if row.sources is not None or not s.final]
 
 
-def _state(state: State[Any]) -> StateShown:
-    sla, owner = state.sla, state.owner.name if state.owner else ""
-    to = sla.escalate_to.name if sla and sla.escalate_to else ""
+def _state(machine: AnyMachine, state: State[Any]) -> StateShown:
+    owner = state.owner.name if state.owner else ""
     ignores, defers = (tuple(wire_type(kind) or kind.__name__ for kind in kinds) for kinds in (state.ignores, state.defers))
-    return StateShown(state.name, owner, _within(sla), to, ignores, defers, state.final)
+    sla = _clock(machine.dials[timer_of(state.name)]) if state.sla else None
+    return StateShown(state.name, owner, sla, ignores, defers, state.final)
+
+
+def _clock(dial: Dial) -> ClockShown:
+    target = dial.target
+    to = target.escalate_to.name if target.escalate_to else ""
+    repeat = _length(target.repeat) if target.repeat else ""
+    runs, met, pauses, void = (
+        tuple(s for s, mode in dial.modes.items() if mode is wanted) for wanted in (Mode.RUNS, Mode.MET, Mode.PAUSED, Mode.VOID)
+    )
+    return ClockShown(dial.name, _length(target.within), to, target.warn_at, repeat, target.reasons, runs, met, pauses, void)
 
 
 def _row(machine: AnyMachine, row: Transition[Any], source: str) -> RowShown:
@@ -103,12 +131,8 @@ def _row(machine: AnyMachine, row: Transition[Any], source: str) -> RowShown:
 
 def _on(row: Transition[Any]) -> str:
     if row.event is not None:
-        return wire_type(row.event)
+        return f"{wire_type(row.event)} of {row.clock}" if row.clock else wire_type(row.event)
     return "settles" if row.after is None else f"after {_length(row.after)}"
-
-
-def _within(sla: Sla[Any] | None) -> str:
-    return "" if sla is None else _length(sla.within)
 
 
 def _length(within: object) -> str:
@@ -123,9 +147,20 @@ def _length(within: object) -> str:
 
 def _title(state: StateShown) -> str:
     owner = f", owner {state.owner}" if state.owner else ""
-    sla = f", within {state.sla}" if state.sla else ""
-    to = f" else {state.escalate_to}" if state.escalate_to else ""
-    return f"{state.name}{owner}{sla}{to}{' (final)' if state.final else ''}"
+    sla = _ladder(state.sla) if state.sla else ""
+    return f"{state.name}{owner}{sla}{' (final)' if state.final else ''}"
+
+
+def _ladder(clock: ClockShown) -> str:
+    warned = f", warned at {clock.warn_at:.0%}" if clock.warn_at else ""
+    to = f" else {clock.escalate_to}" if clock.escalate_to else ""
+    again = f", again every {clock.repeat}" if clock.repeat else ""
+    return f", within {clock.within}{to}{warned}{again}"
+
+
+def _spans(clock: ClockShown) -> str:
+    parts = (("met in", clock.met), ("stands still in", clock.pauses), ("void in", clock.void))
+    return "".join(f", {word} {', '.join(states)}" for word, states in parts if states)
 
 
 def _line(row: RowShown) -> str:

@@ -8,6 +8,7 @@ from datetime import datetime
 import msgspec
 
 from stream.core.event import Event
+from stream.core.ladder import Reading
 from stream.core.outcome import Outcome, Reason
 from stream.core.record import Record, Ref
 
@@ -48,11 +49,15 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False):
-    """One due instant of one entity. Its key is (ref, name): `sla <state>`, `after <state> <n>`, `limit <line id>`."""
+    """One due instant of one entity. Its key is (ref, name): `sla <clock>`, `after <state> <n>`, `limit`.
+
+    A clock's row holds its reading as well, and has no due instant while the clock stands still or its ladder has ended.
+    """
 
     ref: Ref
     name: str
-    due: datetime
+    due: datetime | None
+    reading: Reading | None = None
 
 
 class Waiting(msgspec.Struct, gc=False):
@@ -80,8 +85,8 @@ class Entity:
     """What is stored of one entity. `version` counts applied moves and is 0 for a stub that waits for its birth.
 
     `since`: when its state was entered; `time`: its latest move; both business time and never going back. `n` counts its history rows,
-    `last_id` and `chain` are the id and hash of the latest one. `sequences` counts messages by "topic/key"; `fired` holds the due instants
-    of clocks that fired in the present state (by clock name), so that a late event can take a breach back.
+    `last_id` and `chain` are the id and hash of the latest one. `sequences` counts messages by "topic/key". `timers` are due instants and
+    `clocks` the readings of clocks, both by the timer's name.
     """
 
     ref: Ref
@@ -95,8 +100,8 @@ class Entity:
     last_id: int = 0
     chain: bytes = b""
     sequences: dict[str, int] = field(default_factory=dict[str, int])
-    fired: dict[str, datetime] = field(default_factory=dict[str, datetime])
     timers: dict[str, datetime] = field(default_factory=dict[str, datetime])
+    clocks: dict[str, Reading] = field(default_factory=dict[str, Reading])
     line: list[Waiting] = field(default_factory=list[Waiting])
 
     @property

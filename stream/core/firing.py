@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import msgspec
+
 from stream.core.advance import IGNORED, Halt, Step
 from stream.core.booking import BEHIND, attempt, book_halt, drain, revived
 from stream.core.changes import Message
-from stream.core.clock import AfterElapsed, SlaBreached, WaitExpired
+from stream.core.clock import AfterElapsed, ClockEvent, SlaBreached, WaitExpired
 from stream.core.codec import record_of
 from stream.core.entity import Envelope
 from stream.core.event import Event
 from stream.core.identity import digest, emitted_id
+from stream.core.ladder import BREACH, Dial, Note, Reading, breach_of, climbed, due_of, lateness, rung
 from stream.core.ledger import Ledger, Page
 from stream.core.message import count_said
 from stream.core.outcome import Outcome, Reason
+from stream.core.winding import owner_of
 
 _TIMERS = "timers"
 
@@ -31,10 +35,10 @@ def fire(ledger: Ledger, page: Page, upto: datetime, reason: str) -> None:
         ledger.count("fired")
         if name == "limit":
             _expire(ledger, page, due)
-        elif name.startswith("sla "):
-            _breach(ledger, page, name, due, reason)
-        else:
+        elif name.startswith("after "):
             _elapse(ledger, page, name, due, reason)
+        else:
+            _ring(ledger, page, name, due, reason)
 
 
 def _own(ledger: Ledger, page: Page, name: str, event: Event, due: datetime) -> Envelope:
@@ -45,36 +49,55 @@ def _own(ledger: Ledger, page: Page, name: str, event: Event, due: datetime) -> 
     return ledger.revive(record_of(event, id=id, source=f"/{app}/{entity.ref.machine}", time=due))
 
 
-def _breach(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -> None:
-    """Tell whom the SLA names, and note it; then move if a row takes the breach."""
-    entity, state = page.entity, page.machine.by_name.get(page.entity.state)
-    if state is None or state.sla is None:
+def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) -> None:
+    """The next rung of a clock: tell whom it names, note it, then move if a row takes it."""
+    entity, machine = page.entity, page.machine
+    dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
+    if dial is None or reading is None or entity.state not in machine.by_name:
+        # The machine was changed: this clock is no more.
+        entity.clocks = {name: kept for name, kept in entity.clocks.items() if name != timer}
         return
-    to = state.sla.escalate_to
-    event = SlaBreached(
-        clock=state.name,
-        machine=entity.ref.machine,
-        entity_id=entity.ref.id,
-        state=state.name,
-        owner=state.owner.name if state.owner else "",
-        escalate_to=to.name if to else "",
-        due=due,
-        entered=entity.since or due,
-    )
-    envelope = _own(ledger, page, name, event, due)
-    entity.fired[state.name] = due
+    event, note = _told(page, dial, reading, due)
+    envelope = _own(ledger, page, timer, event, due)
+    reading = climbed(reading, due)
+    entity.clocks = {**entity.clocks, timer: reading}
+    if (following := due_of(dial, reading, due)) is not None:
+        entity.timers[timer] = following
     alert = ledger.composed(page, envelope, [event])
     count_said(entity, alert)
-    rows, parked = page.machine.rows.get((state.name, SlaBreached), ()), entity.parked
+    rows, parked = machine.rows.get((entity.state, type(event)), ()), entity.parked
     result, messages = attempt(ledger, page, envelope, 1) if rows and not parked else (IGNORED, [])
     if isinstance(result, Step):
+        result.notes = [note, *result.notes]
         ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, reason=reason)
-        if entity.line and result.timers is not None:
+        if entity.line and result.path:
             drain(ledger, page)
         return
-    ledger.moved(page, envelope, Step(entity.state, entity.data, []), alert, door=_TIMERS, reason=reason)
+    ledger.moved(page, envelope, Step(entity.state, entity.data, [], notes=[note]), alert, door=_TIMERS, reason=reason)
     if result.outcome is Outcome.PARKED or (rows and parked):
         book_halt(ledger, page, envelope, result if result.outcome is Outcome.PARKED else BEHIND)
+
+
+def _told(page: Page, dial: Dial, reading: Reading, due: datetime) -> tuple[ClockEvent, Note]:
+    """What the rung that falls due at `due` says, and its note."""
+    entity, level, target = page.entity, reading.level, dial.target
+    kind, word = rung(level)
+    reached = due if level == BREACH else breach_of(dial, reading, due) or due
+    event = kind(
+        clock=dial.name,
+        machine=entity.ref.machine,
+        entity_id=entity.ref.id,
+        state=entity.state,
+        owner=owner_of(page.machine, entity.state),
+        escalate_to=target.escalate_to.name if target.escalate_to else "",
+        level=level,
+        due=reached,
+        late=lateness(target, level).total_seconds(),
+        entered=entity.since or due,
+    )
+    if isinstance(event, SlaBreached) and target.reasons:
+        event = msgspec.structs.replace(event, reasons=target.reasons)
+    return event, Note(dial.name, word, event.owner, late=event.late, due=reached)
 
 
 def _elapse(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -> None:

@@ -12,6 +12,7 @@ from stream.core.changes import Changes, DeadLetter, Handled, History, Message
 from stream.core.clock import OWN_EVENTS, SlaWithdrawn
 from stream.core.entity import Entity, Envelope, Timer, Waiting
 from stream.core.event import Event, Fact
+from stream.core.ladder import WITHDRAWN, Note, Reading, encode_notes, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import compose, count_said
 from stream.core.outcome import Outcome, Reason
@@ -24,12 +25,13 @@ Revive = Callable[[Record], Envelope]
 
 @dataclass(slots=True, eq=False)
 class Page:
-    """One entity during a batch, and what was stored of it before. `door` is for its next history rows."""
+    """One entity during a batch, and what was stored of it before. The entity's `clocks` are never changed in place."""
 
     entity: Entity
     machine: AnyMachine
     version: int
     timers: dict[str, datetime]
+    clocks: dict[str, Reading]
     line: frozenset[int]
     touched: bool = False
     changed: set[int] = field(default_factory=set[int])
@@ -53,7 +55,8 @@ class Ledger:
         if page is None:
             entity = self.entities[ref]
             ids = frozenset(w.id for w in entity.line)
-            page = self.pages[ref] = Page(entity, self.routes.machine(ref.machine), entity.version, dict(entity.timers), ids)
+            machine = self.routes.machine(ref.machine)
+            page = self.pages[ref] = Page(entity, machine, entity.version, dict(entity.timers), entity.clocks, ids)
         return page
 
     def count(self, what: str) -> None:
@@ -75,19 +78,22 @@ class Ledger:
         entity.version += 1
         entity.machine_version = page.machine.version
         entity.state, entity.data, entity.time = step.state, step.data, at
+        if step.path:
+            entity.since = at
         if step.timers is not None:
             limit = entity.timers.get("limit")
             entity.timers = step.timers if limit is None else {**step.timers, "limit": limit}
-            entity.since, entity.fired = at, {}
+        if step.clocks is not None:
+            entity.clocks = step.clocks
         self.said(page, messages)
-        self._note(page, envelope, Outcome.APPLIED, (reason, "", before), door)
-        self.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, reason, before, step.state, "", messages))
+        self._note(page, envelope, Outcome.APPLIED, (reason, "", before, ""), door, step.notes)
+        self.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, reason, before, step.state, "", messages, step.notes))
 
     def halted(self, page: Page, envelope: Envelope, halt: Halt, *, door: str, actor: str = "") -> None:
         """No row fired: history for what was rejected or parked by itself, a letter for what was rejected."""
         entity = page.entity
         if halt.outcome is Outcome.REJECTED or halt.reason == Reason.HANDLER_FAILED:
-            self._note(page, envelope, halt.outcome, (halt.reason, halt.error, entity.state), door, actor)
+            self._note(page, envelope, halt.outcome, (halt.reason, halt.error, entity.state, actor), door)
         if halt.outcome is Outcome.REJECTED:
             e = envelope
             self.changes.dead.append(
@@ -132,13 +138,22 @@ class Ledger:
             page.entity.timers.pop("limit", None)
 
     def withdrawn(self, page: Page, envelope: Envelope, step: Step) -> list[Fact]:
-        """Breaches of the state now left that this event, by its own time, came before: at the due instant itself it is too late."""
-        entity = page.entity
-        if step.timers is None or not entity.fired or is_own(envelope.event):
-            return []
-        late = [(clock, due) for clock, due in entity.fired.items() if envelope.time < due]
-        name, id = entity.ref
-        return [SlaWithdrawn(clock=c, machine=name, entity_id=id, state=entity.state, due=due, met=envelope.time) for c, due in late]
+        """Breaches that this event takes back: it stopped their clock before they were due."""
+        name, id = page.entity.ref
+        return [
+            SlaWithdrawn(
+                clock=note.clock,
+                machine=name,
+                entity_id=id,
+                state=page.entity.state,
+                owner=note.owner,
+                escalate_to=escalates_to(page.machine, note.clock),
+                due=note.due,
+                met=envelope.time,
+            )
+            for note in step.notes
+            if note.what == WITHDRAWN and note.due is not None
+        ]
 
     def close(self) -> Changes:
         """Say the difference between each page and what was stored."""
@@ -147,18 +162,27 @@ class Ledger:
             entity = page.entity
             if page.touched:
                 changes.entities[ref], changes.versions[ref] = entity, page.version
-            if page.timers != entity.timers:
-                changes.drop_timers.extend((ref, name) for name in page.timers if name not in entity.timers)
-                changes.set_timers.extend(Timer(ref, name, due) for name, due in entity.timers.items() if page.timers.get(name) != due)
+            if page.timers != entity.timers or page.clocks is not entity.clocks:
+                self._close_timers(page)
             if page.line or entity.line:
                 changes.lines.extend(w for w in entity.line if not w.id)
                 changes.retried.extend(w for w in entity.line if w.id in page.changed)
                 changes.drop_lines.extend(sorted(page.line.difference(w.id for w in entity.line)))
         return changes
 
-    def _note(self, page: Page, envelope: Envelope, outcome: Outcome, why: tuple[str, str, str], door: str, actor: str = "") -> None:
+    def _close_timers(self, page: Page) -> None:
+        entity, ref = page.entity, page.entity.ref
+        before, now = page.timers.keys() | page.clocks.keys(), entity.timers.keys() | entity.clocks.keys()
+        self.changes.drop_timers.extend((ref, name) for name in sorted(before - now))
+        for name in sorted(now):
+            due, reading = entity.timers.get(name), entity.clocks.get(name)
+            if page.timers.get(name) != due or page.clocks.get(name) != reading:
+                self.changes.set_timers.append(Timer(ref, name, due, reading))
+
+    def _note(self, page: Page, envelope: Envelope, outcome: Outcome, why: tuple[str, str, str, str], door: str, clocks: Sequence[Note] = ()) -> None:
+        """`why`: reason, error, the state before, and the person who ordered it."""
         entity, e = page.entity, envelope
-        reason, error, before = why
+        reason, error, before, actor = why
         entity.n += 1
         row = History(
             ref=entity.ref,
@@ -179,6 +203,7 @@ class Ledger:
             door=door,
             error=error,
             hash=b"",
+            clocks=encode_notes(clocks) if clocks else "",
         )
         row.hash = entity.chain = link(entity.chain, row)
         self.changes.history.append(row)
@@ -188,6 +213,12 @@ class Ledger:
 def later(entity: Entity, time: datetime) -> datetime:
     """An entity's time never goes back: a move takes the later of the event's time and the last move's."""
     return time if entity.time is None or time > entity.time else entity.time
+
+
+def escalates_to(machine: AnyMachine, clock: str) -> str:
+    """Who is told in the end; empty where nobody is named."""
+    dial = machine.dials.get(timer_of(clock))
+    return dial.target.escalate_to.name if dial is not None and dial.target.escalate_to else ""
 
 
 def is_own(event: Event) -> bool:

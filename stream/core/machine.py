@@ -9,9 +9,10 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from stream.core.clock import OWN_EVENTS, SlaBreached
+from stream.core.clock import OWN_EVENTS, Clock, ClockEvent, SlaEscalated, SlaWarned
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event, Fact
+from stream.core.ladder import Dial, Mode
 from stream.core.row import Address, Concerns, State, Transition
 
 D = TypeVar("D", bound=Data)
@@ -30,6 +31,7 @@ class Machine(Generic[D]):
     data: type[D]
     events: Sequence[Address]
     transitions: Sequence[Transition[D]]
+    clocks: Sequence[Clock[D]] = ()
     unborn: Literal["defer", "reject", "ignore"] = "defer"
     unborn_within: timedelta = timedelta(days=1)
     version: int = 1
@@ -38,6 +40,7 @@ class Machine(Generic[D]):
     settling: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
     afters: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
     by_name: dict[str, State[D]] = field(init=False, repr=False)
+    dials: dict[str, Dial] = field(init=False, repr=False)
     decoder: msgspec.json.Decoder[D] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -51,11 +54,14 @@ class Machine(Generic[D]):
         _set(self, "rows", _rows(self))
         _set(self, "settling", _timed(self, lambda row: row.event is None and row.after is None))
         _set(self, "afters", _timed(self, lambda row: row.after is not None))
+        _set(self, "dials", _dials(self))
         _check_reach(self)
         for kind in self.takes:
             _check_event(self, kind)
         for found in self.rows.values():
             _check_order(self, found)
+        for row in self.transitions:
+            _check_trigger(self, row)
 
     def __repr__(self) -> str:
         return f"Machine({self.name!r})"
@@ -150,7 +156,7 @@ def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
     if kind not in OWN_EVENTS:
         if machine.ids_of(kind) is None:
             raise DefinitionError(f"{machine.name}: events= does not say which {machine.name} a {kind.__name__} is about")
-    elif kind is not SlaBreached:
+    elif not issubclass(kind, ClockEvent):
         raise DefinitionError(f"{machine.name}: no row can take a {kind.__name__}")
     for address in machine.events:
         if not isinstance(address, Concerns) and not address.__key__:
@@ -158,6 +164,42 @@ def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
 
 
 def _check_order(machine: AnyMachine, rows: Sequence[Transition[Any]]) -> None:
-    for row in rows[:-1]:
-        if row.when is None and row.matches is None and row.event is not None:
+    for n, row in enumerate(rows):
+        if row.event and any(before.when is None and before.clock in ("", row.clock) for before in rows[:n]):
             raise DefinitionError(f"{machine.name}: a row on {row.event.__name__} can never fire: one without a guard stands before it")
+
+
+def _dials(machine: Machine[D]) -> dict[str, Dial]:
+    """Every clock of the machine by the name of its timer: the SLA of each state, and those across states."""
+    dials = [Dial(state.name, state.sla, {state.name: Mode.RUNS}) for state in machine.states if state.sla]
+    dials += [Dial(clock.name, clock, _modes(machine, clock)) for clock in machine.clocks]
+    names = [dial.name for dial in dials]
+    if double := sorted({name for name in names if names.count(name) > 1}):
+        raise DefinitionError(f"{machine.name}: two clocks are called {double[0]!r} (an SLA is called like its state)")
+    return {dial.timer: dial for dial in dials}
+
+
+def _modes(machine: Machine[D], clock: Clock[D]) -> dict[str, Mode]:
+    modes = {state.name: Mode.VOID if state.final else Mode.RUNS for state in machine.states}
+    named = [(state, mode) for mode, states in ((Mode.MET, clock.met), (Mode.PAUSED, clock.pauses), (Mode.VOID, clock.void)) for state in states]
+    for n, (state, mode) in enumerate(named):
+        if machine.by_name.get(state.name) is not state:
+            raise DefinitionError(f"{machine.name}: clock {clock.name!r} names a state {state.name!r} that is not in the table")
+        if any(state is other for other, _ in named[:n]) or (state.final and mode is Mode.PAUSED):
+            raise DefinitionError(f"{machine.name}: clock {clock.name!r} cannot do what it says in {state.name!r}")
+        modes[state.name] = mode
+    if Mode.RUNS not in modes.values():
+        raise DefinitionError(f"{machine.name}: clock {clock.name!r} runs in no state")
+    return modes
+
+
+def _check_trigger(machine: AnyMachine, row: Transition[Any]) -> None:
+    """A row on a clock's event needs a clock that says it, and a state in which that clock runs."""
+    if row.event is None or not issubclass(row.event, ClockEvent):
+        return
+    dials = [dial for dial in machine.dials.values() if row.clock in ("", dial.name)]
+    said = [d for d in dials if (row.event is not SlaWarned or d.target.warn_at) and (row.event is not SlaEscalated or d.target.repeat)]
+    if not any(dial.modes.get(state.name) is Mode.RUNS for dial in said for state in _sources(row, machine.states)):
+        named = f"{row.clock!r}" if row.clock else "any clock"
+        why = f"{named} says none where it stands" if dials else f"there is no clock {named}"
+        raise DefinitionError(f"{machine.name}: a row on {row.event.__name__} can never fire: {why}")

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, get_args
 
 import msgspec
 
-from stream.core.clock import Owner, Sla, SlaBreached
+from stream.core.clock import Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, Trigger
 from stream.core.errors import DefinitionError
 from stream.core.event import Command, Data, Event, Fact, Says
 from stream.core.record import Ref
@@ -43,17 +43,11 @@ Tell: TypeAlias = Callable[[D], Says] | Callable[[D, Cause], Says]
 Within: TypeAlias = timedelta | Callable[[D], timedelta]
 
 
-@dataclass(frozen=True)
-class Trigger(Generic[E]):
-    """An event, narrowed: `working.breached` is the `SlaBreached` of that state only."""
-
-    event: type[E]
-    matches: Callable[[E], bool]
-
-
 @dataclass(frozen=True, eq=False)
 class Transition(Generic[D]):
     """One row. `sources` None: every state that is not final. `to` None: stays, and clocks go on. `says`: what `emit` may return.
+
+    `clock`: only an event of this clock, or of the SLA of this state.
 
     The functions are stored in their widest form, with the cause: (data, event, cause); `opens` makes data from (event, cause).
     """
@@ -63,7 +57,7 @@ class Transition(Generic[D]):
     to: State[D] | None
     opens: bool = False
     after: timedelta | Callable[[D], timedelta] | None = None
-    matches: Callable[[Any], bool] | None = None
+    clock: str = ""
     when: Callable[..., bool] | None = None
     then: Callable[..., Any] | None = None
     emit: Callable[..., Says] | None = None
@@ -87,12 +81,12 @@ class From(Generic[D]):
         emit: Emit[D, E] | None = None,
     ) -> Transition[D]:
         """On `event`, if `when` holds: `then` changes the data, the entity moves `to` (omitted: stays), `emit` speaks, seeing the changed data."""
-        kind, matches = (event.event, event.matches) if isinstance(event, Trigger) else (event, None)
+        kind, clock = (event.event, event.clock) if isinstance(event, Trigger) else (event, "")
         return Transition(
             self.sources,
             kind,
             to,
-            matches=matches,
+            clock=clock,
             when=_widened(when, 3),
             then=_widened(then, 3),
             emit=_widened(emit, 3),
@@ -147,9 +141,19 @@ class State(Generic[D]):
         return any_of(self).settles(to=to, when=when, emit=emit)
 
     @property
+    def warned(self) -> Trigger[SlaWarned]:
+        """The warning of this state's own SLA, for a row that moves on it."""
+        return Trigger(SlaWarned, self.name)
+
+    @property
     def breached(self) -> Trigger[SlaBreached]:
         """The breach of this state's own SLA, for a row that moves on it."""
-        return Trigger(SlaBreached, lambda e: e.clock == self.name)
+        return Trigger(SlaBreached, self.name)
+
+    @property
+    def escalated(self) -> Trigger[SlaEscalated]:
+        """Each further escalation of this state's own SLA, for a row that moves on it."""
+        return Trigger(SlaEscalated, self.name)
 
 
 def any_of(*states: State[D]) -> From[D]:

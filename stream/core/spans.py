@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from stream.core.changes import Changes, DeadLetter, Handled, Message
+from stream.core.ladder import Note
 from stream.core.order import Claim
 from stream.core.outcome import Outcome, Reason
 
@@ -153,7 +154,22 @@ def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, a
             # It may wait in the lines of several entities and leave each in another batch: a span a time.
             own = _hash(8, "drained", own, *done.ref)
     failed = (done.error or done.reason) if done.outcome is Outcome.PARKED else ""
-    return Span(trace.trace_id, own, trace.parent_id, name, kind, began, ended, shared, attributes, links, failed)
+    span = Span(trace.trace_id, own, trace.parent_id, name, kind, began, ended, shared, attributes, links, failed)
+    if done.clocks:
+        span.notes = tuple(map(_clock, done.clocks))
+    return span
+
+
+def _clock(note: Note) -> tuple[str, Attributes]:
+    """A span event: what became of a clock."""
+    told: Attributes = {"stream.clock": note.clock, "stream.clock.what": note.what, "stream.clock.late_seconds": note.late}
+    if note.owner:
+        told["stream.owner"] = note.owner
+    if note.took is not None:
+        told["stream.clock.took_seconds"] = note.took
+    if note.due is not None:
+        told["stream.clock.due"] = note.due.isoformat()
+    return "stream.clock", told
 
 
 def _tell(attributes: Attributes, done: Handled) -> None:
@@ -169,7 +185,7 @@ def _tell(attributes: Attributes, done: Handled) -> None:
 def _join(span: Span, done: Handled) -> None:
     note: Attributes = {}
     _tell(note, done)
-    span.notes = (*span.notes, ("stream.entity", note))
+    span.notes = (*span.notes, ("stream.entity", note), *map(_clock, done.clocks))
     if done.outcome is Outcome.PARKED and not span.error:
         span.error = done.error or str(done.reason)
 

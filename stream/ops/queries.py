@@ -10,10 +10,13 @@ from typing import Any, TypeVar
 import msgspec
 import orjson
 
+from stream.adapters.postgres.columns import reading_of
 from stream.adapters.postgres.connection import QUERIES, Connection, PostgresSettings
 from stream.adapters.postgres.statements import statements
+from stream.core.ladder import Note, Reading
 from stream.core.record import Ref
 
+_notes = msgspec.json.Decoder(list[Note]).decode
 STATEMENTS: Mapping[str, str] = statements("stream.ops")
 T = TypeVar("T")
 
@@ -66,13 +69,15 @@ class Moment(msgspec.Struct):
     trace_id: str
     door: str
     error: str
+    clocks: list[Note]
 
 
 class Due(msgspec.Struct):
-    """A timer."""
+    """A timer, or a clock with its reading; without an instant it stands still, or its ladder has ended."""
 
     name: str
-    due: datetime
+    due: datetime | None
+    reading: Reading | None
 
 
 class Waits(msgspec.Struct):
@@ -166,10 +171,14 @@ class Questions:
 
     async def timeline(self, last_id: int, most: int) -> list[Moment]:
         """The latest `most` rows of the entity whose last history id this is, the oldest first."""
-        return await self._many(Moment, "timeline", last_id, most)
+        rows = await self.rows("timeline", last_id, most)
+        for row in rows:
+            row["clocks"] = notes_of(row["clocks"])
+        return [Moment(**row) for row in rows]
 
     async def timers(self, ref: Ref) -> list[Due]:
-        return await self._many(Due, "timers_of_entity", *ref)
+        rows = await self.rows("timers_of_entity", *ref)
+        return [Due(row["name"], row["due"], reading_of(row["reading"]) if row["reading"] is not None else None) for row in rows]
 
     async def line(self, ref: Ref) -> list[Waits]:
         return await self._many(Waits, "line_of_entity", *ref)
@@ -185,6 +194,11 @@ class Questions:
     async def letter(self, id: int) -> Letter | None:
         found = await self._many(Letter, "letter", id)
         return found[0] if found else None
+
+
+def notes_of(clocks: str | None) -> list[Note]:
+    """What a history row says of clocks."""
+    return _notes(clocks) if clocks else []
 
 
 @asynccontextmanager

@@ -26,8 +26,9 @@ where r.seen_until > clock_timestamp()
 group by r.owner order by r.owner;
 
 -- name: timers_of_machines
--- Timers by machine: how many there are, how many are past their instant, and the first.
-select machine, count(*) as n, count(*) filter (where due_at <= stream_now()) as due, min(due_at) as first from timer group by machine order by machine;
+-- Timers by machine: how many there are, how many are past their instant, and the first. Clocks that stand still are none.
+select machine, count(*) as n, count(*) filter (where due_at <= stream_now()) as due, min(due_at) as first
+from timer where due_at is not null group by machine order by machine;
 
 -- name: lines_of_machines
 -- Events that wait for their entity, by machine and cause.
@@ -59,11 +60,14 @@ with recursive walk as (
     union all
     select h.*, w.depth + 1 from walk w join history h on h.id = w.prev_id where w.prev_id > 0 and w.depth < $2
 )
-select n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at, correlation_id, causation_id, trace_id, door, error
+select
+    n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at, correlation_id, causation_id, trace_id, door, error,
+    clocks
 from walk order by n;
 
 -- name: timers_of_entity
-select name, due_at as due from timer where machine = $1 and entity_id = $2 order by due_at, name;
+-- Its timers, and its clocks whether they run or stand still.
+select name, due_at as due, reading from timer where machine = $1 and entity_id = $2 order by due_at nulls last, name;
 
 -- name: line_of_entity
 -- What waits for one entity, in order.

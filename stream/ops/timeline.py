@@ -11,9 +11,18 @@ from rich.console import RenderableType
 
 from stream.core.app import App
 from stream.core.clock import Owner
+from stream.core.ladder import Note
 from stream.core.record import Ref
-from stream.ops.queries import Due, EntityNow, Moment, Questions, Waits
-from stream.ops.render import fields, table
+from stream.ops.clocks import ClockNow, clock_table, clocks_of
+from stream.ops.queries import EntityNow, Moment, Questions, Waits
+from stream.ops.render import duration, fields, table
+
+
+class Timer(msgspec.Struct):
+    """A due instant that is no clock's."""
+
+    name: str
+    due: datetime | None
 
 
 class Told(msgspec.Struct):
@@ -23,7 +32,8 @@ class Told(msgspec.Struct):
     owner: str
     owners: dict[str, str]
     timeline: list[Moment]
-    timers: list[Due]
+    clocks: list[ClockNow]
+    timers: list[Timer]
     line: list[Waits]
 
 
@@ -35,7 +45,9 @@ async def read_entity(ask: Questions, app: App, ref: Ref, most: int) -> Told | N
     timeline = await ask.timeline(entity.last_id, most)
     states = {entity.state, *(m.to_state for m in timeline)}
     owners = {state: owner_of(app, ref.machine, state) for state in sorted(states)}
-    return Told(entity, owners[entity.state], owners, timeline, await ask.timers(ref), await ask.line(ref))
+    rows = await ask.timers(ref)
+    timers = [Timer(row.name, row.due) for row in rows if row.reading is None]
+    return Told(entity, owners[entity.state], owners, timeline, clocks_of(rows), timers, await ask.line(ref))
 
 
 def owner_of(app: App, machine: str, state: str) -> str:
@@ -61,6 +73,8 @@ def entity_tables(told: Told) -> list[RenderableType]:
     parts: list[RenderableType] = [fields(f"{e.machine}/{e.id}", head)]
     names = ("n", "time", "event", "outcome", "from", "to", "owner", "rested", "actor", "why")
     parts.append(table("timeline", names, [_row(told, at) for at in range(len(told.timeline))]))
+    if told.clocks:
+        parts.append(clock_table(told.clocks))
     if told.timers:
         parts.append(table("timers", ("name", "due"), [(t.name, t.due) for t in told.timers]))
     if told.line:
@@ -71,9 +85,16 @@ def entity_tables(told: Told) -> list[RenderableType]:
 
 def _row(told: Told, at: int) -> tuple[object, ...]:
     m = told.timeline[at]
-    why = ": ".join(part for part in (m.reason, m.error) if part)
+    why = "; ".join([": ".join(part for part in (m.reason, m.error) if part), *map(_noted, m.clocks)]).removeprefix("; ")
     owner = told.owners.get(m.to_state, "") if m.outcome == "applied" else ""
     return (m.n, m.time, m.event_type, m.outcome, m.from_state, m.to_state, owner, _rested(told.timeline, at), m.actor, why)
+
+
+def _noted(note: Note) -> str:
+    """`resolution breached`, `New met after 12m 5s, 2m 0s late`."""
+    took = f" after {duration(timedelta(seconds=note.took))}" if note.took is not None else ""
+    late = f", {duration(timedelta(seconds=note.late))} late" if note.late else ""
+    return f"{note.clock} {note.what}{took}{late}"
 
 
 def _rested(timeline: list[Moment], at: int) -> timedelta | None:

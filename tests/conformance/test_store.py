@@ -10,6 +10,7 @@ import pytest
 from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Timer, Waiting
 from stream.core.errors import FencedError, UnstorableError
+from stream.core.ladder import Reading
 from stream.core.order import Stored
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref, TopicPartition, fingerprint
@@ -30,6 +31,10 @@ from tests.conformance.storage import (
 )
 
 ADMITTED, DUPLICATE, CONFLICT = Verdict.ADMITTED, Verdict.DUPLICATE, Verdict.CONFLICT
+
+
+RUNNING = Reading(timedelta(hours=4), 0, runs=T0)
+MET = Reading(timedelta(days=2), 2, timedelta(minutes=3), breached=T0, stands="met")
 
 
 @pytest.fixture
@@ -173,9 +178,9 @@ async def test_an_entity_comes_back_as_it_was_saved(store: Store) -> None:
         entity = (await tx.load([JOB]))[JOB]
         assert not entity.born
         entity.data, entity.chain, entity.machine_version = b'{"a":1}', b"link", 3
-        entity.sequences, entity.fired, entity.timers = {"out/k": 2}, {"sla": T0}, {"sla open": T0}
+        entity.sequences, entity.timers, entity.clocks = {"out/k": 2}, {"sla open": T0}, {"sla open": RUNNING, "sla whole": MET}
         changes = applied(Changes(), entity)
-        changes.set_timers.append(Timer(JOB, "sla open", T0))
+        changes.set_timers += [Timer(JOB, "sla open", T0, RUNNING), Timer(JOB, "sla whole", None, MET)]
         await tx.save(changes)
     again = await look(store)
     assert again.last_id > 0
@@ -211,7 +216,7 @@ async def test_a_set_timer_replaces_its_namesake_and_a_dropped_one_is_gone(store
             entity = (await tx.load([JOB]))[JOB]
             for name in drop:
                 del entity.timers[name]
-            entity.timers |= {t.name: t.due for t in timers}
+            entity.timers |= {t.name: t.due for t in timers if t.due}
             changes = applied(Changes(drop_timers=[(JOB, n) for n in drop], set_timers=list(timers)), entity)
             await tx.save(changes)
         return dict((await look(store)).timers)

@@ -194,7 +194,7 @@ async def test_what_is_due_comes_earliest_first_for_the_machines_asked_for(stora
         changes = Changes()
         for n, entity in enumerate((await tx.load(refs)).values()):
             timers = [Timer(entity.ref, "a", T0 - n * minute), Timer(entity.ref, "b", T0 + minute)]
-            entity.timers = {t.name: t.due for t in timers}
+            entity.timers = {t.name: t.due for t in timers if t.due}
             changes.set_timers += timers
             applied(changes, entity)
         await tx.save(changes)

@@ -93,9 +93,11 @@ class Play:
         """Applies the lists alone to what was stored, and holds it against the entity as `decide` left it."""
         for ref, entity in loaded.items():
             before = self.entities.get(ref) or Entity(ref)
-            timers = {n: due for n, due in before.timers.items() if (ref, n) not in changes.drop_timers}
-            timers |= {t.name: t.due for t in changes.set_timers if t.ref == ref}
-            assert timers == entity.timers
+            names = before.timers.keys() | before.clocks.keys()
+            rows = {n: (before.timers.get(n), before.clocks.get(n)) for n in names if (ref, n) not in changes.drop_timers}
+            rows |= {t.name: (t.due, t.reading) for t in changes.set_timers if t.ref == ref}
+            assert {n: due for n, (due, _) in rows.items() if due} == entity.timers
+            assert {n: reading for n, (_, reading) in rows.items() if reading} == entity.clocks
             kept = [w.id for w in before.line if w.id not in changes.drop_lines]
             assert kept == [w.id for w in entity.line if w.id]
             assert [w for w in changes.lines if w.ref == ref] == [w for w in entity.line if not w.id]
@@ -103,7 +105,7 @@ class Play:
                 assert changes.versions[ref] == before.version
                 self.entities[ref] = entity
             else:
-                assert (entity.version, entity.line, entity.timers) == (before.version, before.line, before.timers)
+                assert (entity.version, entity.line, entity.timers, entity.clocks) == (before.version, before.line, before.timers, before.clocks)
         for waiting in changes.lines:
             self.line_id += 1
             waiting.id = self.line_id

@@ -6,6 +6,7 @@ import orjson
 
 from stream.core.diagram import as_dict, mermaid, shown, text
 from tests.core.jobs import job
+from tests.core.visits import visit
 
 
 def test_text_reads_aloud() -> None:
@@ -16,6 +17,15 @@ def test_text_reads_aloud() -> None:
     assert "  after 2 days -> closed, says job.told\n" in said
     assert "  defers part.came, job.done\n" in said
     assert "closed (final)\n" in said
+
+
+def test_text_names_clocks_across_states_and_the_rows_that_take_their_breach() -> None:
+    said = text(visit)
+    assert (
+        "clock solving, within target else lead, warned at 50%, again every 2 hours, met in solved, stands still in asking, void in dropped" in said
+    )
+    assert "booked, owner desk, within 40 minutes else lead, warned at 75%, again every 20 minutes\n" in said
+    assert "  sla.breached of solving -> stuck, when is_urgent\n" in said
 
 
 def test_mermaid_draws_every_state_and_row() -> None:

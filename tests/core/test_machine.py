@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stream import App, DefinitionError, Event, Machine, State, Topic, about, any_of, anytime, days, opens
+from stream import App, Clock, DefinitionError, Event, Machine, Owner, Sla, State, Topic, about, any_of, anytime, days, hours, opens
 from stream.core.clock import SlaBreached, WaitExpired
 from stream.core.route import Routes
 from stream.core.row import Transition
@@ -29,6 +29,15 @@ class TopicLess(Event, type="topic.less"):
 
 def table(*rows: Transition[Job], events: Sequence[Any] = (JobEvent,)) -> Machine[Job]:
     return Machine("m", data=Job, events=events, transitions=rows)
+
+
+def clocked(*clocks: Clock[Job], rows: Sequence[Transition[Job]] = ()) -> Machine[Job]:
+    return Machine("m", data=Job, events=(JobEvent,), clocks=clocks, transitions=(OPEN, DONE, *rows))
+
+
+def clock(name: str = "c", **words: Any) -> Clock[Job]:
+    given: dict[str, Any] = {"within": hours(1), "met": (end,), **words}
+    return Clock[Job](name, **given)
 
 
 def says_topicless(j: Job, e: JobNoted) -> TopicLess:
@@ -62,6 +71,31 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "emits what it does not name": (lambda: one.on(JobNoted, emit=says_what), "name in its return annotation"),
     "too many arguments": (lambda: one.on(JobNoted, then=four), "takes 4 arguments"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "after no time": (lambda: one.after(days(0), to=end), "must be positive"),
+    "a clock without a name": (lambda: clock(""), "needs a name"),
+    "a clock that is never met": (lambda: clock(met=()), "a state in which it is met"),
+    "a clock of no time": (lambda: clock(within=hours(0)), "positive duration"),
+    "a clock of a month": (lambda: clock(within="P1M"), "months and years have no fixed length"),
+    "a clock of a century": (lambda: clock(within=days(36525)), "at most 7305 days"),
+    "a repeat of a month": (lambda: Sla[Job](hours(1), repeat="P1M"), "months and years have no fixed length"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a warning at the end": (lambda: clock(warn_at=1.0), "a share of the target"),
+    "a warning in per cent": (lambda: Sla[Job](hours(1), warn_at=75), "a share of the target"),
+    "a reason twice": (lambda: clock(reasons=("a", "a")), "a code of its own"),
+    "two clocks of one name": (lambda: clocked(clock(), clock()), "two clocks are called 'c'"),
+    "a clock called like an SLA": (lambda: Machine(job.name, Job, job.events, job.transitions, (clock("new", met=(jobs.closed,)),)), "called 'new'"),
+    "a clock over a state of another table": (lambda: clocked(clock(pauses=(two,))), "'two' that is not in the table"),
+    "a clock over a namesake": (lambda: clocked(clock(met=(State[Job]("end", final=True),))), "'end' that is not in the table"),
+    "a clock that is met and paused at once": (lambda: clocked(clock(met=(one,), pauses=(one,))), "cannot do what it says in 'one'"),
+    "a clock that stands still at the end": (lambda: clocked(clock(met=(one,), pauses=(end,))), "cannot do what it says in 'end'"),
+    "a clock that never runs": (lambda: clocked(clock(met=(one,))), "runs in no state"),
+    "a row on a clock of another machine": (lambda: clocked(rows=[one.on(clock().breached, to=end)]), "there is no clock 'c'"),
+    "a row on an SLA that is not there": (lambda: table(OPEN, DONE, one.on(one.breached, to=end)), "there is no clock 'one'"),
+    "a row on a warning nobody gives": (lambda: clocked(c := clock(), rows=[one.on(c.warned)]), "never fire: 'c' says none"),
+    "a row on repeats nobody gives": (lambda: clocked(c := clock(), rows=[one.on(c.escalated)]), "never fire: 'c' says none"),
+    "a row on a clock where it stands still": (
+        lambda: clocked(c := clock(pauses=(one,)), rows=[one.on(JobStarted, to=two), one.on(c.breached), two.on(JobDone, to=end)]),
+        "never fire: 'c' says none where it stands",
+    ),
+    "a row on a clock behind one without a guard": (lambda: clocked(c := clock(), rows=[one.on(c.breached), one.on(c.breached)]), "can never fire"),
     "two machines of one name": (lambda: App("x", machines=(job, job)), "two machines are called 'job'"),
     "two topics of one name": (lambda: App("x", topics=(Topic("a"), Topic("a"))), "two topics are called 'a'"),
     "its own alerts": (lambda: App("x", machines=(job,), alerts="jobs"), "its own alerts topic"),
@@ -76,9 +110,18 @@ def test_a_definition_that_cannot_be_meant_is_refused(name: str) -> None:
 
 
 def test_a_definition_that_can_be_meant_is_taken() -> None:
-    made = table(OPEN, DONE, one.on(one.breached, to=two), any_of(two).after(days(1), to=end))
-    assert [s.name for s in made.states] == ["one", "end", "two"]
+    first = State[Job]("first", sla=Sla(days(1)))
+    made = table(
+        opens(JobOpened, to=first, then=make), first.on(JobDone, to=end), first.on(first.breached, to=two), any_of(two).after(days(1), to=end)
+    )
+    assert [s.name for s in made.states] == ["first", "end", "two"]
     assert made.takes == {JobOpened, JobDone, SlaBreached}
+
+
+def test_rows_on_two_clocks_do_not_stand_in_each_others_way() -> None:
+    first, second = clock("first", warn_at=0.5), clock("second", escalate_to=Owner("lead"))
+    made = clocked(first, second, rows=[one.on(first.breached), one.on(second.breached), one.on(first.warned)])
+    assert [dial.name for dial in made.dials.values()] == ["first", "second"]
 
 
 def test_an_app_knows_what_it_takes_says_and_reads() -> None:

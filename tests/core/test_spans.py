@@ -13,6 +13,7 @@ from stream.core.outcome import Outcome, Reason
 from stream.core.record import Record, Ref
 from stream.core.spans import Kind, created_span
 from stream.ports import Outgoing
+from tests.core.visits import V, played
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 REF = Ref("ticket", "T-1")
@@ -43,6 +44,18 @@ def test_one_hop_is_process_create_and_send_in_one_trace_with_one_correlation() 
         assert span.trace_id == "a" * 32
         assert span.attributes["messaging.message.conversation_id"] == "corr"
         assert (span.attributes["stream.entity.type"], span.attributes["stream.entity.id"]) == REF
+
+
+def test_a_clock_fires_in_a_span_of_its_own_that_tells_owner_and_due() -> None:
+    telemetry, play = MemoryTelemetry(), played((0, "booked", 1), (10, "begun"))
+    fired = play.fire(V, 70)
+    telemetry.processed(Claim("timers", NOW, NOW), fired, 1, 2)
+    fire = [span for span in telemetry.spans if span.kind is Kind.INTERNAL]
+    assert [span.name for span in fire] == ["fire solving", "fire solving"]
+    ((name, told),) = fire[1].notes
+    assert (name, told["stream.clock"], told["stream.clock.what"], told["stream.owner"]) == ("stream.clock", "solving", "breached", "desk")
+    assert told["stream.clock.due"] == "2026-03-02T13:00:00+00:00"
+    assert (fire[1].attributes["stream.transition.from"], fire[1].attributes["stream.transition.to"]) == ("working", "stuck")
 
 
 def test_an_unsampled_trace_leaves_no_span() -> None:

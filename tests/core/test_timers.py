@@ -71,7 +71,7 @@ def test_a_late_event_that_was_in_time_takes_the_breach_back() -> None:
     play.fire(A, 25)
     play.send((JobStarted(job_id="a"), 15, "2"))
     assert play.said() == ["sla.breached", "sla.withdrawn"]
-    assert (play.state(A), play.entities[A].time, play.entities[A].fired) == ("working", at(20), {})
+    assert (play.state(A), play.entities[A].time, play.entities[A].clocks) == ("working", at(20), {})
 
 
 def test_a_truly_late_event_takes_nothing_back() -> None:

@@ -94,7 +94,7 @@ class Dispatch:
             return
         self.tally.outcomes["assignment", "applied"] += 1
         if one.late is not None and fact.time < one.late:
-            self.tally.withdraw("assignment", one.id, one.state, one.late, fact.time)
+            self.tally.withdraw("assignment", one.id, one.state, WATCHED[one.state][1], one.late, fact.time)
         one.moved = max(fact.time, one.moved or fact.time)
         one.state, one.since, one.late = state, one.moved, None
         one.due = one.moved + WATCHED[state][0] if state in WATCHED else None

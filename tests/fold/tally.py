@@ -38,10 +38,11 @@ class Tally:
         """`who`: owner, and whom it is escalated to; `rest`: since when, until when it was allowed."""
         (owner, escalate_to), (entered, due) = who, rest
         told = {"clock": state, "machine": machine, "entity_id": id, "state": state, "owner": owner, "escalate_to": escalate_to}
-        self.say("alerts", "sla.breached", id, {**told, "due": instant(due), "entered": instant(entered)})
+        more: dict[str, object] = {"due": instant(due), "entered": instant(entered), "level": 1, "late": 0.0, "reasons": []}
+        self.say("alerts", "sla.breached", id, {**told, **more})
 
-    def withdraw(self, machine: str, id: str, state: str, due: datetime, met: datetime) -> None:
-        told = {"clock": state, "machine": machine, "entity_id": id, "state": state}
+    def withdraw(self, machine: str, id: str, state: str, who: tuple[str, str], due: datetime, met: datetime) -> None:
+        told = {"clock": state, "machine": machine, "entity_id": id, "state": state, "owner": who[0], "escalate_to": who[1]}
         self.say("alerts", "sla.withdrawn", id, {**told, "due": instant(due), "met": instant(met)})
 
     def expire(self, machine: str, id: str, event: tuple[str, str], due: datetime) -> None:

@@ -123,7 +123,7 @@ class Tickets:
         if state == ticket.state:
             return
         if ticket.late is not None and fact.time < ticket.late:
-            self.tally.withdraw("ticket", ticket.id, ticket.state, ticket.late, fact.time)
+            self.tally.withdraw("ticket", ticket.id, ticket.state, ("service desk", "desk lead"), ticket.late, fact.time)
         ticket.state, ticket.since, ticket.late = state, ticket.moved, None
         ticket.due = ticket.moved + ALLOWED[int(fact.body.get("priority", 3))] if state == "New" else None
 

@@ -56,11 +56,23 @@ def test_a_short_timeline_shows_the_latest_moves(at_database: Stream, played: st
     assert [m["n"] for m in told["timeline"]] == [2, 3]
 
 
-def test_an_entity_shows_its_timers_and_its_line(at_database: Stream, played: str) -> None:
+def test_an_entity_shows_its_clocks_and_its_line(at_database: Stream, played: str) -> None:
     found = at_database("entities", "show", "lamp", "l2")
     assert found.exit_code == 0
-    assert "sla on" in found.stdout
+    (clock,) = [line.split() for line in found.stdout.splitlines() if line.startswith("on ")]
+    assert {"2h", "breached"} <= set(clock)
     assert "ZeroDivisionError" in found.stdout
+
+
+def test_an_entitys_clocks_are_told_to_programs_with_their_readings(at_database: Stream, played: str) -> None:
+    (clock,) = row(answer(at_database("entities", "show", "lamp", "l2", "-o", "json")))["clocks"]
+    assert (clock["clock"], clock["stands"], clock["target"], clock["next"], clock["breached"]) == ("on", "runs", 7200.0, "breached", None)
+
+
+def test_a_timeline_says_which_clocks_an_event_met(at_database: Stream, played: str) -> None:
+    told = row(answer(at_database("entities", "show", "lamp", "l1", "-o", "json")))
+    assert [[(note["clock"], note["what"], note["took"]) for note in m["clocks"]] for m in told["timeline"]] == [[], [("on", "met", 60.0)], []]
+    assert "on met after 1m" in at_database("entities", "show", "lamp", "l1").stdout
 
 
 def test_an_entity_nobody_knows_is_a_no(at_database: Stream, played: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stream import Cause, Data, Event, Machine, Owner, Sla, State, about, any_of, anytime, days, hours, opens
+from stream import Cause, Clock, Data, Event, Machine, Owner, Sla, State, about, any_of, anytime, days, hours, opens
 
 Priority = Literal[1, 2, 3, 4]
 
@@ -84,13 +84,20 @@ attended = State[Call]("attended")
 
 
 # What follows up to the marked lines must pass: it is the same shape, said rightly.
+def is_critical(t: Ticket, e: Event) -> bool:
+    return t.priority == 1
+
+
+resolution = Clock[Ticket]("resolution", within=lambda t: hours(t.priority), met=(closed,), pauses=(new,), warn_at=0.75, escalate_to=LEAD)
 good = Machine[Ticket](
     "ticket",
     data=Ticket,
     events=(TicketEvent,),
+    clocks=(resolution,),
     transitions=(
         opens(TicketOpened, to=new, then=open_ticket),
         new.on(TicketTriaged, to=triaged, then=assign),
+        triaged.on(resolution.breached, to=new, when=is_critical),
         any_of(new, triaged).on(TicketResolved, to=closed, when=has_cause, emit=say_resolved),
     ),
 )
@@ -140,3 +147,12 @@ anytime(TicketTriaged, then=mark)  # F29
 State[Ticket]("x", sla=Sla(hours(1), escalate_to="lead"))  # F30
 State[Ticket]("x", defers=("ticket.triaged",))  # F31
 Machine[Ticket]("m", data=Ticket, events=(TicketEvent,), transitions=(), unborn="wait", unborn_within=days(1))  # F32
+Clock[Ticket]("c", within=hours(1), met=(attended,))  # F33
+Clock[Ticket]("c", within=hours(1), met=(closed,), pauses=(attended,))  # F34
+Clock[Ticket]("c", within=lambda t: t.prio, met=(closed,))  # F35
+Clock[Ticket]("c", within="P1M", met=(closed,))  # F36
+new.on(resolution.breached, to=triaged, when=has_cause)  # F37
+new.on(resolution.warned, to=triaged, then=assign)  # F38
+new.on(resolution.met, to=triaged)  # F39
+Clock[Ticket]("c", within=hours(1), met=(closed,), escalate_to="lead")  # F40
+Machine[Call]("m", data=Call, events=(), transitions=(), clocks=(resolution,))  # F41

@@ -17,6 +17,7 @@ import orjson
 
 from stream.core.changes import DeadLetter, History, Message
 from stream.core.entity import Entity, Timer, Waiting
+from stream.core.ladder import Reading
 from stream.core.outcome import Outcome, Reason
 from stream.core.record import Header, Record, Ref
 
@@ -27,7 +28,8 @@ Columns: TypeAlias = Sequence[Sequence[Any]]
 Rows: TypeAlias = Sequence[tuple[Any, ...]]
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(list[tuple[bytes, bytes | None]]).decode
-_instants = msgspec.json.Decoder(dict[str, datetime]).decode
+_reading = msgspec.json.Encoder().encode
+reading_of = msgspec.json.Decoder(Reading).decode
 _numbers = msgspec.json.Decoder(dict[str, int]).decode
 
 
@@ -63,8 +65,7 @@ def entity_rows(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> 
             e.last_id,
             e.chain,
             orjson.dumps(e.sequences) if e.sequences else None,
-            orjson.dumps(e.fired) if e.fired else None,
-            bool(e.timers) | bool(e.line) << 1,
+            bool(e.timers or e.clocks) | bool(e.line) << 1,
         )
         for _, e in sorted(entities.items())
     ]
@@ -73,13 +74,12 @@ def entity_rows(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> 
 def entity_of(row: asyncpg.Record) -> Entity:
     ref = Ref(row[0], row[1])
     sequences = _numbers(row[11]) if row[11] is not None else {}
-    fired = _instants(row[12]) if row[12] is not None else {}
     _, _, version, machine_version, state, data, since, time, n, last_id, chain, *_ = row
-    return Entity(ref, version, machine_version, state, data, since, time, n, last_id, chain, sequences, fired)
+    return Entity(ref, version, machine_version, state, data, since, time, n, last_id, chain, sequences)
 
 
 def timer_columns(timers: Sequence[Timer]) -> Columns:
-    return transpose([(*t.ref, t.name, t.due) for t in timers])
+    return transpose([(*t.ref, t.name, t.due, t.reading and _reading(t.reading)) for t in timers])
 
 
 # -- records in storage --------------------------------------------------------------------------------------------------------------
@@ -199,6 +199,7 @@ def history_rows(ids: Sequence[int], previous: Sequence[int], rows: Sequence[His
             h.door,
             clean(h.error),
             h.hash,
+            h.clocks or None,
         )
         for id, before, h in zip(ids, previous, rows, strict=True)
     ]

@@ -75,7 +75,7 @@ on conflict (machine, id) do nothing;
 -- name: entities
 -- Locks and reads entities, sorted.
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.fired, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id
@@ -83,7 +83,7 @@ for update of e;
 
 -- name: timers
 -- The timers of locked entities. A later statement than the lock: in the same one, a rival's commit would be missed.
-select t.machine, t.entity_id, t.name, t.due_at
+select t.machine, t.entity_id, t.name, t.due_at, t.reading
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join timer t on t.machine = x.machine and t.entity_id = x.id;
 
@@ -104,7 +104,7 @@ select nextval('history_id') as first;
 -- Writes entities whose version is still the one that was loaded.
 update entity e
 set version = x.version, machine_version = x.machine_version, state = x.state, data = x.data, since = x.since, time = x.time,
-    n = x.n, last_id = x.last_id, chain = x.chain, sequences = x.sequences, fired = x.fired, holds = x.holds
+    n = x.n, last_id = x.last_id, chain = x.chain, sequences = x.sequences, holds = x.holds
 from unnest($1::entity_row[]) as x
 where e.machine = x.machine and e.id = x.id and e.version = x.expected;
 
@@ -115,11 +115,11 @@ where t.machine = x.machine and t.entity_id = x.entity_id and t.name = x.name;
 
 -- name: set_timers
 -- A timer replaces its namesake.
-insert into timer (machine, entity_id, name, due_at)
-select x.machine, x.entity_id, x.name, x.due_at
-from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) as x (machine, entity_id, name, due_at)
+insert into timer (machine, entity_id, name, due_at, reading)
+select x.machine, x.entity_id, x.name, x.due_at, x.reading
+from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bytea[]) as x (machine, entity_id, name, due_at, reading)
 order by x.machine collate "C", x.entity_id collate "C", x.name collate "C"
-on conflict (machine, entity_id, name) do update set due_at = excluded.due_at;
+on conflict (machine, entity_id, name) do update set due_at = excluded.due_at, reading = excluded.reading;
 
 -- name: drop_lines
 delete from waiting where id = any ($1::bigint[]);
@@ -145,7 +145,7 @@ select * from unnest(
 -- name: add_history
 insert into history (
     id, prev_id, machine, entity_id, n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at,
-    correlation_id, causation_id, trace_id, door, error, hash
+    correlation_id, causation_id, trace_id, door, error, hash, clocks
 )
 select * from unnest($1::history_row[]);
 

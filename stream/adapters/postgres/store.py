@@ -161,7 +161,11 @@ class PostgresTransaction:
     async def _load_timers(self, refs: Sequence[Ref], entities: Mapping[Ref, Entity]) -> None:
         if refs:
             for row in await self._connection.fetch("timers", *col.split(refs)):
-                entities[Ref(row[0], row[1])].timers[row[2]] = row[3]
+                entity = entities[Ref(row[0], row[1])]
+                if row[3] is not None:
+                    entity.timers[row[2]] = row[3]
+                if row[4] is not None:
+                    entity.clocks[row[2]] = col.reading_of(row[4])
 
     async def _load_lines(self, refs: Sequence[Ref], entities: Mapping[Ref, Entity]) -> None:
         if refs:

@@ -2,7 +2,7 @@
 
 -- name: entities_without_lock
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.fired, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id;
@@ -18,7 +18,7 @@ with stubs as (
     on conflict (machine, id) do nothing
 )
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.fired, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id
@@ -65,7 +65,7 @@ from outbox_position p
 left join lateral (
     select n.* from outbox n where n.shard = p.shard and n.seq > p.seq order by n.seq limit $4
 ) o on true
-where p.shard = $1 and p.epoch = $2 and p.owner = $3
+where p.shard = $1 and p.epoch = $2 and p.owner = $3 and $5::bigint > 0
 order by o.seq;
 
 -- name: move_after_seq

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import takewhile
 
 import pytest
 
@@ -16,7 +17,9 @@ from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import Ages, PostgresTimetable
 from stream.core.errors import ConfigurationError, UnavailableError
-from tests.conformance.storage import Storage, closing, drain, in_postgres, message, tell
+from stream.core.ladder import Reading
+from stream.core.record import Ref
+from tests.conformance.storage import T0, Storage, closing, drain, in_postgres, look, message, tell
 from tests.integration.postgres.races import begun, came_through
 
 
@@ -79,6 +82,28 @@ async def test_a_schema_belongs_to_one_app_and_group(database: str, worker_url: 
     await check(settings, app="a", group="g")
     with pytest.raises(ConfigurationError, match="belongs to app 'a', group 'g'"):
         await check(settings, app="a", group="other")
+
+
+async def test_slas_under_way_become_clocks_that_go_on(settings: PostgresSettings) -> None:
+    await migrate.apply(settings, list(takewhile(lambda migration: not migration.name.endswith("_clocks"), migrate.known())))
+    connection = Connection(settings)
+    await connection.script(
+        """
+        insert into entity (machine, id, version, state, since, time, fired, holds) values
+            ('job', 'runs', 1, 'open', '2026-03-01 12:00Z', '2026-03-01 12:00Z', null, 1),
+            ('job', 'late', 1, 'open', '2026-03-01 12:00Z', '2026-03-01 12:00Z', '{"open": "2026-03-01T16:00:00+00:00"}', 0);
+        insert into timer values ('job', 'runs', 'sla open', '2026-03-01 16:00Z'), ('job', 'runs', 'after open 0', '2026-03-02 16:00Z');
+        """
+    )
+    await connection.close()
+    await migrate.apply(settings)
+    store = PostgresStore(settings)
+    runs, late = await look(store, Ref("job", "runs")), await look(store, Ref("job", "late"))
+    await store.close()
+    assert runs.clocks == {"sla open": Reading(timedelta(hours=4), 1, runs=T0)}
+    assert runs.timers == {"sla open": T0 + timedelta(hours=4), "after open 0": T0 + timedelta(hours=28)}
+    assert late.clocks == {"sla open": Reading(timedelta(hours=4), 2, runs=T0, breached=T0 + timedelta(hours=4))}
+    assert late.timers == {}
 
 
 SMALL = Ages(rows=10)

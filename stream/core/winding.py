@@ -1,0 +1,107 @@
+"""What a step does to the clocks of an entity: which start, stand still or are met, and when each is due next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from stream.core.clock import checked_duration
+from stream.core.entity import Entity
+from stream.core.ladder import Dial, Mode, Note, Reading, begun, due_of, shifted, stopped
+from stream.core.machine import AnyMachine
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A step of an entity over the states of `path` (none: it stays), which leaves it with `data`.
+
+    `at` is the time of the move; `when` is the event's own, which alone says whether it met a clock in time.
+    """
+
+    machine: AnyMachine
+    entity: Entity
+    path: Sequence[str]
+    data: bytes
+    at: datetime
+    when: datetime
+
+
+class Wound(NamedTuple):
+    """All readings and the due instants of clocks that run, both by timer, and what is to be noted."""
+
+    clocks: dict[str, Reading]
+    dues: dict[str, datetime]
+    notes: Sequence[Note]
+
+
+def wind(turn: Turn) -> Wound | None:
+    """The clocks after a step; None where all of it is as before.
+
+    Raises what the author's functions raise, and `ValueError` for a target that no clock could run.
+    """
+    machine, entity, path = turn.machine, turn.entity, turn.path
+    clocks, notes = dict[str, Reading](), list[Note]()
+    for timer, dial in machine.dials.items():
+        before = entity.clocks.get(timer)
+        reading, told = _across(turn, dial, before) if dial.across else _resting(turn, dial, before)
+        notes += told
+        if reading is not None:
+            clocks[timer] = reading
+    if path and machine.by_name[path[-1]].final:
+        clocks.clear()
+    if not path and clocks == entity.clocks:
+        return None
+    owner = owner_of(machine, entity.state or path[0])
+    return Wound(clocks, _dues(turn, clocks), [replace(note, owner=owner) for note in notes])
+
+
+def owner_of(machine: AnyMachine, state: str) -> str:
+    """Whose turn it is in a state; empty where nobody is named."""
+    known = machine.by_name.get(state)
+    return known.owner.name if known is not None and known.owner else ""
+
+
+def length_of(machine: AnyMachine, within: object, data: bytes) -> timedelta:
+    """A duration, or what a function says of the data. Raises `ValueError` for one that no clock could run."""
+    return checked_duration(within(machine.decoder.decode(data)) if callable(within) else within)
+
+
+def _across(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | None, list[Note]]:
+    """A clock across states. One that was declared after the entity's birth begins with its next move."""
+    reading, notes = before, list[Note]()
+    if reading is None:
+        if not turn.path:
+            return None, notes
+        reading = begun(dial, length_of(turn.machine, dial.target.within, turn.data), turn.at)
+    elif turn.data != turn.entity.data and callable(dial.target.within):
+        span = length_of(turn.machine, dial.target.within, turn.data)
+        reading = reading if span == reading.target else replace(reading, target=span)
+    for state in turn.path:
+        reading, told = shifted(dial, reading, dial.modes[state], turn.when, turn.at)
+        notes += told
+    return reading, notes
+
+
+def _resting(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | None, list[Note]]:
+    """The SLA of a state: met on leaving it, begun anew on entering it."""
+    if not turn.path:
+        return before, []
+    notes = stopped(dial, before, Mode.MET, turn.when)[1] if before is not None else []
+    if turn.path[-1] != dial.name:
+        return None, notes
+    return begun(dial, length_of(turn.machine, dial.target.within, turn.data), turn.at), notes
+
+
+def _dues(turn: Turn, clocks: dict[str, Reading]) -> dict[str, datetime]:
+    """An instant of what has not changed stays as it is; another is never before the move that caused it."""
+    found = dict[str, datetime]()
+    for timer, reading in clocks.items():
+        unchanged = turn.entity.clocks.get(timer) == reading
+        due = turn.entity.timers.get(timer) if unchanged else due_of(turn.machine.dials[timer], reading, turn.at)
+        if due is not None:
+            found[timer] = due
+    return found

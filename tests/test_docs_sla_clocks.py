@@ -1,0 +1,60 @@
+"""docs/patterns/sla-clocks.md: its machine, played minute by minute as its table says."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from stream import App, Event, Ref
+from tests.core.play import NOON, Play
+
+PAGE = Path(__file__).parents[1] / "docs" / "patterns" / "sla-clocks.md"
+ID = Ref("request", "R-1")
+ROW = re.compile(r"^\| (\d\d):(\d\d) \| (?:`(.*?)`)? ?\| (?:`sla\.(\w+)` (\w+))? ?\| (.*?) \|$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(compile(block, str(PAGE), "exec"), found)
+    return found
+
+
+def heard(play: Play) -> list[tuple[str, str, str]]:
+    """(time, what, clock) of everything on the alerts topic."""
+    return [
+        (
+            datetime.fromisoformat(dict(m.headers)["ce_time"]).strftime("%H:%M"),
+            m.type.removeprefix("sla."),
+            msgspec.json.decode(m.value, type=dict[str, Any])["clock"],
+        )
+        for m in play.all.messages
+    ]
+
+
+def test_the_table_of_the_page_is_what_happens(names: dict[str, Any]) -> None:
+    app, told, rows = names["app"], list[tuple[str, str, str]](), ROW.findall(PAGE.read_text())
+    assert len(rows) > 10
+    kinds: dict[str, type[Event]] = {kind.__fact_type__: kind for kind in app.classes}
+    play = Play(app)
+    for hour, minute, event, what, clock, state in rows:
+        at = (datetime(NOON.year, NOON.month, NOON.day, int(hour), int(minute), tzinfo=UTC) - NOON).total_seconds() / 60
+        if event:
+            body = {"request_id": ID.id, "urgent": event == "request.opened"}
+            play.send((msgspec.convert(body, kinds[event]), at, f"{hour}{minute}"))
+        else:
+            play.fire(ID, at)
+            told.append((f"{hour}:{minute}", what, clock))
+        assert (heard(play), play.state(ID)) == (told, state)
+
+
+def test_the_page_names_every_rung(names: dict[str, Any]) -> None:
+    assert isinstance(names["app"], App)
+    said = set(re.findall(r"`sla\.(\w+)` \|", PAGE.read_text()))
+    assert said == {"warned", "breached", "escalated", "withdrawn"}
