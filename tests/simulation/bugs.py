@@ -12,7 +12,8 @@ import msgspec
 
 from stream.adapters.memory_log import MemoryLog
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
-from stream.adapters.memory_store import Lease, MemoryDatabase, MemoryStore, MemoryTransaction, Place, Written
+from stream.adapters.memory_partitions import Place
+from stream.adapters.memory_store import Lease, MemoryDatabase, MemoryStore, MemoryTransaction, Written
 from stream.core.changes import Changes
 from stream.core.entity import Entity
 from stream.core.errors import UnavailableError, UncertainError
@@ -154,7 +155,7 @@ class Remembering(MemoryTimetable):
 
     async def due(self, until: Mapping[str, datetime], limit: int) -> Sequence[tuple[Ref, datetime]]:
         found = await super().due(until, limit)
-        _looked[self._db] = dict(self._db.timers)
+        _looked[self._db] = {key: timer.due for key, timer in self._db.timers.items() if timer.due is not None}
         return found
 
 

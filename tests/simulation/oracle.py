@@ -9,8 +9,9 @@ from itertools import pairwise
 from stream.core.chain import link
 from stream.core.changes import DeadLetter, History, Message
 from stream.core.clock import OWN_EVENTS
-from stream.core.entity import Entity
+from stream.core.entity import Entity, Timer
 from stream.core.event import wire_type
+from stream.core.ladder import Reading
 from stream.core.order import Fire, Retry
 from stream.core.outcome import Outcome, Verdict
 from stream.core.record import Record, Ref, TopicPartition
@@ -137,13 +138,15 @@ def _counts(world: World, *folds: Fold) -> Iterator[str]:
 def _same(world: World, *folds: Fold) -> Iterator[str]:
     """Every entity, its history and its messages are what the reference says, to the byte."""
     db = world.database
-    history, messages = _by_ref(db.history), _said(world)
+    history, messages, clocks = _by_ref(db.history), _said(world), _readings(db.timers)
     wanted = {ref: (fold, entity) for fold in folds for ref, entity in fold.entities.items()}
     for ref in sorted(wanted.keys() | db.entities.keys()):
         fold, entity = wanted.get(ref, (Fold(), Entity(ref)))
         found = db.entities.get(ref)
         if found is None or _stored(found) != _stored(entity):
             yield f"{ref}: is {found and _stored(found)}, expected {_stored(entity)}"
+        if clocks.get(ref, {}) != entity.clocks:
+            yield f"{ref}: clocks stand at {clocks.get(ref, {})}, expected {entity.clocks}"
         rows, expected = [_row(row) for _, _, row in history.get(ref, ())], [_row(row) for row in fold.history.get(ref, ())]
         if rows != expected:
             yield f"{ref}: history {_first_difference(rows, expected)}"
@@ -153,7 +156,15 @@ def _same(world: World, *folds: Fold) -> Iterator[str]:
 
 
 def _stored(e: Entity) -> tuple[object, ...]:
-    return e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.sequences, e.fired
+    return e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.sequences
+
+
+def _readings(timers: Mapping[tuple[Ref, str], Timer]) -> dict[Ref, dict[str, Reading]]:
+    found: dict[Ref, dict[str, Reading]] = defaultdict(dict)
+    for (ref, name), timer in timers.items():
+        if timer.reading is not None:
+            found[ref][name] = timer.reading
+    return found
 
 
 def _row(h: History) -> tuple[object, ...]:
@@ -206,7 +217,7 @@ def _clocks(world: World) -> Iterator[str]:
             if (row.ref, row.event_id) in fired:
                 yield f"{row.ref}: {row.event_type} fired twice"
             fired.add((row.ref, row.event_id))
-    yield from (f"{ref}: {name} never fired" for ref, name in world.database.timers)
+    yield from (f"{ref}: {name} never fired" for (ref, name), timer in world.database.timers.items() if timer.due is not None)
 
 
 def _letters(world: World, wanted: Sequence[DeadLetter]) -> Iterator[str]:

@@ -96,7 +96,7 @@ async def _settled(world: World, desk: Desk) -> list[str]:
             return []
         if why == "parked":
             await desk.tidy()
-        elif why == "timers" and max(world.database.timers.values()) > world.database.now():
+        elif why == "timers" and max(t.due for t in world.database.timers.values() if t.due) > world.database.now():
             world.move_clock(FAR)
     return [f"not done after {PATIENCE} seconds: {why}"]
 
@@ -113,4 +113,4 @@ async def _unsettled(world: World, timetable: MemoryTimetable) -> str:
         return f"unsent: {sorted(unsent)}"
     if any(row.outcome is Outcome.PARKED for row in db.waiting.values()):
         return "parked"
-    return "timers" if db.timers else ""
+    return "timers" if any(timer.due for timer in db.timers.values()) else ""
