@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -24,6 +25,9 @@ _KEYED = {"enable_hashjoin": "off", "enable_mergejoin": "off", "enable_seqscan":
 
 # After a failover a connection may hang on to what is now a standby (25006), or to a server that is going down.
 _GONE = ("08", "25006", "57P")
+
+# Our side of what the server is told below: asked after half a minute of silence, given up after three unanswered questions.
+_ALIVE = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 15_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +78,23 @@ def _faults(name: str, dsn: str, allow_insecure: bool) -> Iterator[str]:
         yield f"{name}: {way}: say sslmode=verify-full in it, or allow_insecure=true where nobody else can listen in"
 
 
+class _Link(asyncpg.Connection):
+    def wire(self) -> socket.socket | None:
+        found: socket.socket | None = self._transport.get_extra_info("socket")
+        return found
+
+    def keep_alive(self) -> None:
+        """Have the kernel notice a server that is gone, also between statements: the driver asks for nothing, and the default waits two hours."""
+        wire = self.wire()
+        if wire is None or wire.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in _ALIVE.items():
+            # Not every system has each of them.
+            if hasattr(socket, name):
+                wire.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 class Connection:
     """A connection of its own for one lane, relay or ticker: never shared between tasks.
 
@@ -85,7 +106,7 @@ class Connection:
         self.settings = settings
         self.queries = queries
         self._planner = _KEYED if keyed else {}
-        self._link: asyncpg.Connection | None = None
+        self._link: _Link | None = None
         self._work: Work | None = None
 
     async def fetch(self, name: str, *args: object) -> list[asyncpg.Record]:
@@ -179,7 +200,7 @@ class Connection:
                 self.discard()
                 raise
 
-    async def _linked(self) -> asyncpg.Connection:
+    async def _linked(self) -> _Link:
         if self._link is not None and not self._link.is_closed():
             return self._link
         # Inside a transaction a new connection would carry on without one, and commit half a batch.
@@ -192,11 +213,12 @@ class Connection:
             raise unconnected(error) from None
         return self._link
 
-    async def _connect(self) -> asyncpg.Connection:
+    async def _connect(self) -> _Link:
         given = self.settings
         given.check()
         link = await asyncpg.connect(
             given.dsn,
+            connection_class=_Link,
             password=given.password or None,
             timeout=given.connect,
             # Longer than the server's own limit, so that its answer, with a SQLSTATE, comes first.
@@ -217,6 +239,7 @@ class Connection:
                 **self._planner,
             },
         )
+        link.keep_alive()
         try:
             if link.get_server_version() >= (17,):
                 # A client frozen between preparing a statement and executing it is not idle, and no statement is under way: no other limit
