@@ -193,9 +193,11 @@ class World:
 
     def _rejoin(self, program: Program, gone: Sequence[MemoryLog]) -> None:
         """The client of one that was silent for too long notices, and joins again by itself."""
-        back = [member for member in gone if member in self._members[program]]
+        group = self.broker.group(GROUP)
+        # One that froze again at once is thawed twice before it notices.
+        back = [member for member in gone if member in self._members[program] and member not in group.members]
         if back and not program.dead:
-            self.broker.group(GROUP).members.extend(back)
+            group.members.extend(back)
             self.rebalance()
 
     def _expel(self, program: Program) -> None:
