@@ -154,3 +154,16 @@ async def test_a_reader_that_has_the_outbox_is_not_held_up_by_the_drop_of_its_ol
     await came_through(drop, UnavailableError)
     for connection in (dropper, reader):
         await connection.close()
+
+
+async def test_of_two_that_would_drop_the_same_partition_one_has_nothing_to_do(small: Storage, settings: PostgresSettings) -> None:
+    small.new_outbox = lambda: PostgresOutbox(settings)
+    outbox, one, other = small.outbox(), Connection(settings), Connection(settings)
+    await tell(small.store(), *(message("k", n) for n in range(15)))
+    await drain(outbox, (await outbox.lease("r", timedelta(minutes=5))).shards)
+    async with one.transaction("begin_plain"):
+        assert [row["done"] for row in await one.fetch("drop_outbox", SMALL.rows)] == [["dropped outbox_p0"]]
+        second = await begun(settings.dsn, other.fetch("drop_outbox", SMALL.rows))
+    assert [row["done"] for row in await second] == [[]]
+    for connection in (one, other):
+        await connection.close()
