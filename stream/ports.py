@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import Protocol
 
 from stream.core.changes import Changes
@@ -256,6 +257,7 @@ class Round:
     """Rows of one shard to send now, in `seq` order, and the trace of each.
 
     `within`: the shard has further rows between its snapshots; `more`: it has, or may have, because the pass was begun before.
+    `again`: these are held messages of lines on their way, which are within the pass that waits for them.
     """
 
     shard: int
@@ -263,6 +265,7 @@ class Round:
     rows: Sequence[Outgoing]
     more: bool
     within: bool
+    again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,18 +291,48 @@ class Outbox(Protocol):
         ...
 
     async def read(self, shard: int, limit: int) -> Round:
-        """The next unsent rows, `limit` at most, and none after `ROUND_BYTES` of keys and values. Raises `FencedError` when the lease is lost.
+        """The next rows to send: first lines on their way, then what is unsent. `limit` at most, and none after `ROUND_BYTES` of keys and values.
 
-        Rows of a held key are passed over (they are copied to `held`).
+        Unsent rows of a topic and key with a line are passed over; `advance` puts them at the end of that line. Raises `FencedError`.
         """
         ...
 
     async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
-        """What the round named was acknowledged, except `refused`, which is held with later ones of its key. Raises `FencedError`."""
+        """What the round named was acknowledged, except `refused`, which is held with later ones of its key. Raises `FencedError`.
+
+        Of a round `again`, what was acknowledged leaves its line; a refusal ends the attempt of its line, which waits for the next order.
+        """
         ...
 
     async def release(self, owner: str) -> None:
         """Let go of everything, and be no relay any more."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Reply(Enum):
+    """What became of a person's order. GONE: the message is not held, or no more. BUSY: its line is on its way. BEHIND: others stand before it."""
+
+    DONE = "done"
+    GONE = "gone"
+    BUSY = "busy"
+    BEHIND = "behind"
+
+
+class HeldLines(Protocol):
+    """A person's side of the outbox. A line is what is held of one topic and key, in `seq` order; it lasts until all of it was sent or dropped.
+
+    Orders are written down with a line in the audit; it is the shard's relay that sends. A line whose first message was never refused itself
+    goes on without an order: what stood before it is gone.
+    """
+
+    async def retry(self, seqs: Collection[int], actor: str) -> Mapping[int, Reply]:
+        """Send the lines of these messages, each from its first one on."""
+        ...
+
+    async def skip(self, seq: int, actor: str, reason: str) -> Reply:
+        """Drop the first message of a line; what is behind it goes on."""
         ...
 
     async def close(self) -> None: ...

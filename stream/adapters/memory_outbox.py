@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import TypeAlias
 
 from stream.adapters.memory_partitions import NEVER
-from stream.adapters.memory_store import Lease, MemoryDatabase, Written, shard_of
+from stream.adapters.memory_store import Held, Lease, MemoryDatabase, Written, shard_of
+from stream.adapters.refusals import sorted_out
 from stream.core.errors import FencedError
 from stream.core.record import Ref
 from stream.core.share import share
-from stream.ports import ROUND_BYTES, Feed, Feeds, Leases, Outgoing, Refusal, Round
+from stream.ports import ROUND_BYTES, Feed, Feeds, Leases, Outgoing, Refusal, Reply, Round
 
 SHARDS = 2
+Place: TypeAlias = tuple[str, bytes]
+"""A topic and a key: what is held of them is a line."""
 
 
 class MemoryOutbox:
@@ -24,6 +28,7 @@ class MemoryOutbox:
         self._owner = ""
         self._epochs: dict[int, int] = {}
         self._ends: dict[int, int] = {}
+        self._passed: dict[int, list[int]] = {}
 
     async def lease(self, owner: str, ttl: timedelta) -> Leases:
         self._owner, clock = owner, self._db.clock()
@@ -57,13 +62,15 @@ class MemoryOutbox:
 
     async def read(self, shard: int, limit: int) -> Round:
         lease = self._lease(shard)
+        lines = {place: seqs for place, seqs in lines_of(self._db).items() if shard_of(place[1]) == shard}
+        on_their_way = [seq for seqs in lines.values() if any(self._db.held[s].status == "retrying" for s in seqs) for seq in seqs]
+        if on_their_way:
+            again = _weighed([(seq, self._db.outbox[seq]) for seq in sorted(on_their_way)[:limit]])
+            return Round(shard, lease.epoch, [_outgoing(*row) for row in again], more=True, within=True, again=True)
         unsent = [(seq, w) for seq, w in self._db.outbox.items() if seq > lease.seq and shard_of(w.message.key) == shard]
         rows = _weighed(unsent[:limit])
-        closed = {_line(self._db.outbox[seq]) for seq in self._db.held}
-        for seq, row in rows:
-            if _line(row) in closed:
-                self._db.held[seq] = "behind"
-        free = [_outgoing(seq, row) for seq, row in rows if _line(row) not in closed]
+        self._passed[shard] = [seq for seq, row in rows if _place(row) in lines]
+        free = [_outgoing(seq, row) for seq, row in rows if _place(row) not in lines]
         self._ends[shard] = rows[-1][0] if rows else lease.seq
         within = bool(rows) and (len(rows) == limit or len(rows) < len(unsent))
         round = Round(shard, lease.epoch, free, more=within, within=within)
@@ -76,15 +83,27 @@ class MemoryOutbox:
         lease = self._lease(round.shard)
         if lease.epoch != round.epoch:
             raise FencedError((round.shard,))
-        reasons = {r.seq: r.reason for r in refused}
-        closed: set[tuple[str, bytes]] = set()
-        for row in round.rows:
-            if (row.topic, row.key) in closed:
-                self._db.held[row.seq] = "behind"
-            elif row.seq in reasons:
-                closed.add((row.topic, row.key))
-                self._db.held[row.seq] = reasons[row.seq]
+        sent, stopped, behind = sorted_out(round, refused)
+        if round.again:
+            self._settle(sent, stopped)
+            return
+        held, passed = self._db.held, self._passed[round.shard]
+        held |= {r.seq: Held(r.reason, r.error, 1) for r in stopped}
+        held |= {seq: Held("behind", "", 0) for seq in (*(row.seq for row in behind), *passed)}
+        follow(self._db, {_place(self._db.outbox[seq]) for seq in passed})
         self._db.leases[round.shard] = replace(lease, seq=self._ends[round.shard])
+
+    def _settle(self, sent: Sequence[Outgoing], stopped: Sequence[Refusal]) -> None:
+        db = self._db
+        ended = {_place(db.outbox[r.seq]) for r in stopped}
+        for row in sent:
+            db.held[row.seq] = replace(db.held[row.seq], status="sent")
+        for r in stopped:
+            db.held[r.seq] = Held(r.reason, r.error, db.held[r.seq].attempts + 1)
+        lines = lines_of(db)
+        for seq in [seq for place in ended for seq in lines[place]]:
+            db.held[seq] = replace(db.held[seq], status="open")
+        follow(db, {(row.topic, row.key) for row in sent} - ended, ordered=True)
 
     async def release(self, owner: str) -> None:
         self._epochs.clear()
@@ -104,6 +123,58 @@ class MemoryOutbox:
         if row.owner != self._owner or row.epoch != self._epochs.get(shard) or row.until < self._db.clock():
             raise FencedError((shard,))
         return row
+
+
+class MemoryHeldLines:
+    """See `ports.HeldLines`."""
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        self._db = database
+
+    async def retry(self, seqs: Collection[int], actor: str) -> Mapping[int, Reply]:
+        replies = {seq: self._reply(seq) for seq in seqs}
+        for first in sorted({self._line(seq)[0] for seq, reply in replies.items() if reply is Reply.DONE}):
+            self._db.held[first] = replace(self._db.held[first], status="retrying")
+            self._db.audit.append((actor, "outbox retry", f"message {first}", ""))
+        return replies
+
+    async def skip(self, seq: int, actor: str, reason: str) -> Reply:
+        reply = self._reply(seq)
+        if reply is Reply.DONE and self._line(seq)[0] != seq:
+            return Reply.BEHIND
+        if reply is Reply.DONE:
+            self._db.held[seq] = replace(self._db.held[seq], status="dropped")
+            follow(self._db, {_place(self._db.outbox[seq])})
+            self._db.audit.append((actor, "outbox skip", f"message {seq}", reason))
+        return reply
+
+    def _reply(self, seq: int) -> Reply:
+        if seq not in self._db.held or self._db.held[seq].status in ("sent", "dropped"):
+            return Reply.GONE
+        return Reply.BUSY if any(self._db.held[other].status == "retrying" for other in self._line(seq)) else Reply.DONE
+
+    def _line(self, seq: int) -> list[int]:
+        return lines_of(self._db)[_place(self._db.outbox[seq])]
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
+
+
+def lines_of(database: MemoryDatabase) -> dict[Place, list[int]]:
+    """What is held and not settled, by topic and key, in order."""
+    lines: dict[Place, list[int]] = {}
+    for seq in sorted(seq for seq, row in database.held.items() if row.status in ("open", "retrying")):
+        lines.setdefault(_place(database.outbox[seq]), []).append(seq)
+    return lines
+
+
+def follow(database: MemoryDatabase, places: Collection[Place], *, ordered: bool = False) -> None:
+    """Send lines on their way whose first message was never refused itself; `ordered`: also where it was."""
+    lines = lines_of(database)
+    for first in [lines[place][0] for place in places if place in lines]:
+        row = database.held[first]
+        if ordered or not row.attempts:
+            database.held[first] = replace(row, status="retrying")
 
 
 class MemoryTimetable:
@@ -151,7 +222,7 @@ class MemoryTimetable:
         """Nothing to let go of."""
 
 
-def _line(row: Written) -> tuple[str, bytes]:
+def _place(row: Written) -> Place:
     return row.message.topic, row.message.key
 
 

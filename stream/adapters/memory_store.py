@@ -53,6 +53,16 @@ class Written:
 
 
 @dataclass(frozen=True)
+class Held:
+    """A row of `outbox_held`, without the copy: nothing leaves the outbox here."""
+
+    reason: str
+    error: str
+    attempts: int
+    status: str = "open"
+
+
+@dataclass(frozen=True)
 class Lease:
     """A row of `outbox_position`; everything up to `seq` was sent."""
 
@@ -80,11 +90,12 @@ class MemoryDatabase:
         self.waiting: dict[int, Waiting] = {}
         self.letters: dict[int, Letter] = {}
         self.outbox: dict[int, Written] = {}
-        self.held: dict[int, str] = {}
+        self.held: dict[int, Held] = {}
+        self.audit: list[tuple[str, str, str, str]] = []
         self.leases: dict[int, Lease] = {}
         self.relays: dict[str, datetime] = {}
         self.doors: dict[tuple[str, str], int] = {}
-        self.audit: list[Decision] = []
+        self.decisions: list[Decision] = []
         self.instances: dict[str, tuple[Sequence[str], Sequence[Wait]]] = {}
         self.numbers: Counter[str] = Counter()
 
@@ -146,7 +157,7 @@ class MemoryStore:
     async def resume(self, decision: Decision) -> None:
         async with self.database.alone():
             self.database.partitions.resume(decision)
-            self.database.audit.append(decision)
+            self.database.decisions.append(decision)
 
     async def note_drained(self, marks: Sequence[tuple[TopicPartition, int, int]], at: datetime) -> None:
         db = self.database

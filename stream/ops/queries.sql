@@ -15,8 +15,55 @@ select owner, roles, started_at, seen_at, waits::text as waits, seen_at > clock_
 select door, name, n from door_count order by door, name;
 
 -- name: held
--- Messages the broker refused, and later ones of their key.
-select topic, reason, count(*) as n, min(held_at) as oldest from outbox_held where status = 'open' group by topic, reason order by topic, reason;
+-- Messages the broker refused, with later ones of their key: lines of each topic, why the first ones were refused, and since when.
+select
+    topic, count(distinct key) as lines, count(*) as messages, min(held_at) as oldest,
+    coalesce(string_agg(distinct reason, ', ') filter (where attempts > 0), '') as reasons
+from outbox_held where status in ('open', 'retrying') group by topic order by topic;
+
+-- name: held_lines
+-- Lines of held messages by their first one: of a topic, of these topics and keys (null: any).
+select * from (
+    select distinct on (h.topic, h.key)
+        h.seq, h.shard, h.topic, h.key, h.reason, h.error, h.attempts, h.held_at as since,
+        bool_or(h.status = 'retrying') over whole as retrying, count(*) over whole - 1 as behind
+    from outbox_held h
+    where h.status in ('open', 'retrying') and ($1::text is null or h.topic = $1)
+        and ($2::text[] is null or (h.topic, h.key) in (select x.topic, x.key from unnest($2::text[], $3::bytea[]) as x (topic, key)))
+    window whole as (partition by h.topic, h.key)
+    order by h.topic, h.key, h.seq
+) firsts
+order by since, seq limit $4;
+
+-- name: held_message
+select seq, shard, topic, key, value, headers, status, reason, error, attempts, held_at, settled_at from outbox_held where seq = $1;
+
+-- name: outbox_message
+-- A message of the outbox; `passed`: its shard's position says that it was sent, or put to the held ones.
+select
+    o.seq, o.shard, o.topic, o.key, o.value, o.headers, o.written_at,
+    pg_visible_in_snapshot(o.xid, p.lo) or (p.hi is not null and pg_visible_in_snapshot(o.xid, p.hi) and o.seq <= p.seq) as passed
+from outbox o join outbox_position p on p.shard = o.shard
+where o.seq = $1;
+
+-- name: unsent_places
+-- How much is unsent of each shard and topic, and since when; counting ends at a million.
+select shard, topic, count(*) as n, min(written_at) as oldest
+from (
+    select o.* from outbox_position p
+    cross join lateral (
+        select r.shard, r.topic, r.seq, r.xid, r.written_at from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
+        union all
+        select r.shard, r.topic, r.seq, r.xid, r.written_at from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
+    ) o
+    where p.hi is null or o.seq > p.seq or not pg_visible_in_snapshot(o.xid, p.hi)
+    limit 1000000
+) unsent
+group by shard, topic order by shard, topic;
+
+-- name: shards
+-- Who publishes which shard; a lease that ran out has no owner.
+select shard, case when leased_until > clock_timestamp() then owner else '' end as relay from outbox_position order by shard;
 
 -- name: relays
 -- Who publishes, and how many shards each; one that was not seen lately, or whose lease ran out, is none.

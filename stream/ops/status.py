@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 from rich.console import RenderableType
+from rich.text import Text
 
 from stream.ops.partitions import Bounds, Clocks, Row, ask_bounds, partition_row, read_clocks
 from stream.ops.queries import Questions, questions
-from stream.ops.render import fields, table
+from stream.ops.render import cell, fields, safe, table
 from stream.ops.site import Site
 from stream.ops.waits import waits, waits_table
 
@@ -114,8 +115,16 @@ def _lists(status: Status) -> list[RenderableType]:
         _list("timers", ("machine", "n", "due", "first"), status.timers),
         _list("waiting lines", ("machine", "outcome", "reason", "events", "entities", "oldest"), status.waiting),
         _list("dead letters", ("topic", "reason", "n", "oldest", "newest"), status.dead_letters),
-        *([_list("held messages", ("topic", "reason", "n", "oldest"), held)] if (held := status.outbox["held"]) else []),
+        *([_held(held)] if (held := status.outbox["held"]) else []),
     ]
+
+
+def _held(rows: Sequence[Row]) -> RenderableType:
+    """In red: nothing of these keys leaves before somebody says what to do."""
+    names = ("topic", "lines", "messages", "reasons", "oldest")
+    red = [[Text(cell(row[n]).plain, style="red") for n in names] for row in rows]
+    advice = [Text(f"stream outbox list --topic {safe(row['topic'])}; then retry or skip", style="red") for row in rows]
+    return table("held messages", (*names, "what to do"), [[*row, say] for row, say in zip(red, advice, strict=True)])
 
 
 def _list(title: str, names: Sequence[str], rows: Sequence[Row]) -> RenderableType:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
-from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
+from stream.adapters.memory_outbox import MemoryHeldLines, MemoryOutbox, MemoryTimetable
 from stream.adapters.memory_store import MemoryDatabase, MemoryStore
 from stream.adapters.postgres.connection import PostgresSettings
+from stream.adapters.postgres.held import PostgresHeldLines
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import PostgresTimetable
@@ -18,7 +19,7 @@ from stream.core.changes import Changes, History, Message
 from stream.core.entity import Entity, Trace
 from stream.core.outcome import Outcome
 from stream.core.record import Record, Ref, TopicPartition
-from stream.ports import Outbox, Slice, Store, Timetable, Transaction
+from stream.ports import HeldLines, Outbox, Refusal, Round, Slice, Store, Timetable, Transaction
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACE = TopicPartition("jobs", 0)
@@ -43,13 +44,18 @@ class Storage:
     new_store: Callable[[], Store]
     new_outbox: Callable[[], Outbox]
     new_timetable: Callable[[], MovingTimetable]
+    new_lines: Callable[[], HeldLines]
     opened: list[Closing]
+    late_commits: bool = False
 
     def store(self) -> Store:
         return self._open(self.new_store())
 
     def outbox(self) -> Outbox:
         return self._open(self.new_outbox())
+
+    def lines(self) -> HeldLines:
+        return self._open(self.new_lines())
 
     def timetable(self) -> MovingTimetable:
         return self._open(self.new_timetable())
@@ -70,7 +76,9 @@ async def closing(storage: Storage) -> AsyncGenerator[Storage]:
 
 def in_memory() -> Storage:
     database = MemoryDatabase()
-    return Storage(lambda: MemoryStore(database), lambda: MemoryOutbox(database), lambda: MemoryTimetable(database), [])
+    return Storage(
+        lambda: MemoryStore(database), lambda: MemoryOutbox(database), lambda: MemoryTimetable(database), lambda: MemoryHeldLines(database), []
+    )
 
 
 class _Timetable(PostgresTimetable):
@@ -90,7 +98,14 @@ class _Timetable(PostgresTimetable):
 
 def in_postgres(dsn: str, owner: str = "") -> Storage:
     settings = PostgresSettings(dsn=dsn, owner_dsn=owner)
-    return Storage(lambda: PostgresStore(settings), lambda: PostgresOutbox(settings), lambda: _Timetable(settings), [])
+    return Storage(
+        lambda: PostgresStore(settings),
+        lambda: PostgresOutbox(settings),
+        lambda: _Timetable(settings),
+        lambda: PostgresHeldLines(settings),
+        [],
+        late_commits=True,
+    )
 
 
 def key(n: int) -> bytes:
@@ -165,15 +180,31 @@ async def look(store: Store, ref: Ref = JOB) -> Entity:
         return (await tx.load([ref]))[ref]
 
 
-async def drain(outbox: Outbox, shards: Sequence[int], limit: int = 100) -> list[str]:
-    """Publish everything unsent: the ids, in the order they were sent."""
+async def drain(outbox: Outbox, shards: Sequence[int], limit: int = 100, refuse: Collection[str] = ()) -> list[str]:
+    """Publish everything unsent: the ids, in the order they were sent. A broker that takes none of `refuse` is played along with."""
     sent: list[str] = []
     for shard in shards:
         more = True
         while more:
             round = await outbox.read(shard, limit)
             more = round.more
-            sent += [value.decode() for row in round.rows for name, value in row.headers if name == "ce_id"]
+            taken, refused = published(round, refuse)
+            sent += taken
             if round.rows:
-                await outbox.advance(round, ())
+                await outbox.advance(round, refused)
     return sent
+
+
+def published(round: Round, refuse: Collection[str]) -> tuple[list[str], list[Refusal]]:
+    """What a publisher says of a round: the ids on the log, and the first refused one of each key."""
+    taken: list[str] = []
+    refused: dict[tuple[str, bytes], Refusal] = {}
+    for row in round.rows:
+        id = dict(row.headers)["ce_id"].decode()
+        if (row.topic, row.key) in refused:
+            continue
+        if id in refuse:
+            refused[row.topic, row.key] = Refusal(row.seq, "too_large", "larger than the topic takes")
+        else:
+            taken.append(id)
+    return taken, list(refused.values())

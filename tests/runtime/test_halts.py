@@ -396,7 +396,7 @@ async def test_the_right_log_found_again_takes_the_halt_back_with_a_line_in_the_
     hall.hit(ROW, 6)
     async with hall.working():
         await reaches(hall.hits, {"rows 0": [*range(7)]})
-    assert [(d.actor, d.position, d.target) for d in hall.database.audit] == [("w", 6, 6)]
+    assert [(d.actor, d.position, d.target) for d in hall.database.decisions] == [("w", 6, 6)]
 
 
 async def test_a_log_that_only_looks_right_takes_no_halt_back() -> None:

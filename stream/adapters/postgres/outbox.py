@@ -15,20 +15,20 @@ import asyncpg
 
 from stream.adapters.postgres.columns import SHARDS, message_headers
 from stream.adapters.postgres.connection import Connection, PostgresSettings
+from stream.adapters.postgres.held import hold, settle
 from stream.core.errors import FencedError
 from stream.core.share import share
 from stream.ports import ROUND_BYTES, Leases, Outgoing, Refusal, Round
 
-_BEHIND = ("behind", "an earlier message of its key is held")
-
 
 @dataclass(frozen=True, slots=True)
 class _Passage:
-    """Where a round ends: within the snapshots up to `seq`, or at `hi`, which then is finished."""
+    """Where a round ends: within the snapshots up to `seq`, or at `hi`, which then is finished. `passed`: rows that go to their lines."""
 
     hi: str
     seq: int
     finished: bool
+    passed: Sequence[Outgoing]
 
 
 class PostgresOutbox:
@@ -63,10 +63,12 @@ class PostgresOutbox:
             rows = await self.connection.fetch("read_shard", shard, epoch, self._owner, limit, ROUND_BYTES)
             if not rows:
                 raise self._lost(shard)
+            if rows[0]["again"]:
+                return await self._read_lines(shard, epoch, limit)
             found = [r for r in rows if r["seq"] is not None]
             within, half = bool(found) and (len(found) == limit or len(found) < found[0]["n"]), rows[0]["half"]
-            self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not within)
-            await self._pass_over([r["seq"] for r in found if r["held"]])
+            passed = [_outgoing(r) for r in found if r["held"]]
+            self._passages[shard] = _Passage(rows[0]["hi"], found[-1]["seq"] if found else 0, not within, passed)
             free = [_outgoing(r) for r in found if not r["held"]]
             # After the end of a pass that was begun before, what was written since is to be had at once.
             round = Round(shard, epoch, free, more=within or half, within=within)
@@ -74,32 +76,30 @@ class PostgresOutbox:
                 return round
             await self.advance(round, ())
 
-    async def _pass_over(self, held: Sequence[int]) -> None:
-        if held:
-            await self.connection.execute("hold", held, [_BEHIND[0]] * len(held), [_BEHIND[1]] * len(held))
+    async def _read_lines(self, shard: int, epoch: int, limit: int) -> Round:
+        rows = await self.connection.fetch("read_lines", shard, limit, ROUND_BYTES)
+        return Round(shard, epoch, [_outgoing(r) for r in rows], more=True, within=True, again=True)
 
     async def advance(self, round: Round, refused: Sequence[Refusal]) -> None:
-        passage = self._passages[round.shard]
         async with self.connection.transaction("begin_plain"):
-            if refused:
-                await self._hold(round, refused)
-            moved = await self.connection.execute("move_shard", round.shard, round.epoch, self._owner, passage.hi, passage.seq, passage.finished)
-            if not moved:
-                raise self._lost(round.shard)
+            if round.again:
+                await self._fence(round)
+                await settle(self.connection, round, refused)
+            else:
+                await self._move(round, refused, self._passages[round.shard])
 
-    async def _hold(self, round: Round, refused: Sequence[Refusal]) -> None:
-        """What was refused, and what came after it under the same topic and key."""
-        by_seq = {r.seq: r for r in refused}
-        closed: set[tuple[str, bytes]] = set()
-        rows: list[tuple[int, str, str]] = []
-        for row in round.rows:
-            refusal = by_seq.get(row.seq)
-            if (row.topic, row.key) in closed:
-                rows.append((row.seq, *_BEHIND))
-            elif refusal:
-                closed.add((row.topic, row.key))
-                rows.append((row.seq, refusal.reason, refusal.error))
-        await self.connection.execute("hold", *([r[i] for r in rows] for i in range(3)))
+    async def _move(self, round: Round, refused: Sequence[Refusal], passage: _Passage) -> None:
+        """Messages enter their lines in the transaction that moves the position past them: each is unsent, or sent, or held."""
+        if refused or passage.passed:
+            await self._fence(round)
+            await hold(self.connection, round, refused, passage.passed)
+        place = (round.shard, round.epoch, self._owner)
+        if not await self.connection.execute("move_shard", *place, passage.hi, passage.seq, passage.finished):
+            raise self._lost(round.shard)
+
+    async def _fence(self, round: Round) -> None:
+        if not await self.connection.fetch("fence_shard", round.shard, round.epoch, self._owner):
+            raise self._lost(round.shard)
 
     async def release(self, owner: str) -> None:
         self._epochs.clear()

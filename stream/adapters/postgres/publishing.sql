@@ -51,15 +51,18 @@ update outbox_position set owner = '', leased_until = '-infinity' where owner = 
 -- name: read_shard
 -- What `hi` sees and `lo` does not, after `seq`, in the order of `seq`; without an unfinished `hi`, the present snapshot becomes it. At most `$4` rows,
 -- and none after the one with which they weigh `$5` bytes; `n` is how many there were before they were weighed.
--- One row with a null seq says that the lease is held and nothing is unsent. `half`: the pass was begun before. `held`: an earlier message of its key is held.
+-- One row with a null seq says that the lease is held and nothing is unsent. `half`: the pass was begun before. `held`: there is a line of its key.
+-- `again`: lines are on their way, which come first; nothing else is read then.
 with place as materialized (
-    select shard, lo, coalesce(hi, pg_current_snapshot()) as hi, hi is not null as half, case when hi is null then 0 else seq end as seq
+    select
+        shard, lo, coalesce(hi, pg_current_snapshot()) as hi, hi is not null as half, case when hi is null then 0 else seq end as seq,
+        exists (select from outbox_held h where h.shard = $1 and h.status = 'retrying') as again
     from outbox_position
     where shard = $1 and epoch = $2 and owner = $3 and leased_until > clock_timestamp()
 )
 select
-    p.hi::text as hi, p.half, o.n, o.seq, o.topic, o.key, o.value, o.headers,
-    exists (select from outbox_held h where h.topic = o.topic and h.key = o.key and h.status = 'open') as held
+    p.hi::text as hi, p.half, p.again, o.n, o.seq, o.topic, o.key, o.value, o.headers,
+    exists (select from outbox_held h where h.topic = o.topic and h.key = o.key and h.status in ('open', 'retrying')) as held
 from place p
 left join lateral (
     select w.*, count(*) over () as n, sum(w.size) over (order by w.seq) - w.size as before from (
@@ -68,21 +71,29 @@ left join lateral (
             union all
             select r.* from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
         ) n
-        where n.seq > p.seq and pg_visible_in_snapshot(n.xid, p.hi)
+        where n.seq > p.seq and pg_visible_in_snapshot(n.xid, p.hi) and not p.again
         order by n.seq
         limit $4
     ) w
 ) o on o.before < $5
 order by o.seq;
 
--- name: hold
--- Copies messages to the held ones.
-insert into outbox_held (seq, shard, topic, key, value, headers, reason, error, held_at)
-select o.seq, o.shard, o.topic, o.key, o.value, o.headers, x.reason, x.error, stream_now()
-from unnest($1::bigint[], $2::text[], $3::text[]) as x (seq, reason, error)
-join outbox o on o.seq = x.seq
-order by o.seq
-on conflict (seq) do nothing;
+-- name: read_lines
+-- The lines of a shard that are on their way, from their first messages on; as many as of unsent ones.
+select w.* from (
+    select l.*, sum(l.size) over (order by l.seq) - l.size as before from (
+        select h.seq, h.topic, h.key, h.value, h.headers, octet_length(h.value) + octet_length(h.key) as size
+        from (select distinct topic, key from outbox_held where shard = $1 and status = 'retrying') x
+        join outbox_held h on h.topic = x.topic and h.key = x.key and h.status in ('open', 'retrying')
+        order by h.seq limit $2
+    ) l
+) w
+where w.before < $3
+order by w.seq;
+
+-- name: fence_shard
+-- Locks the position as long as the epoch is ours, before what depends on it is written.
+select shard from outbox_position where shard = $1 and epoch = $2 and owner = $3 for update;
 
 -- name: move_shard
 -- Moves the position on, as long as the epoch is ours: within the pair of snapshots, or to a finished one.
@@ -91,6 +102,72 @@ set lo = case when $6 then $4::text::pg_snapshot else lo end,
     hi = case when $6 then null else $4::text::pg_snapshot end,
     seq = case when $6 then 0 else $5 end
 where shard = $1 and epoch = $2 and owner = $3;
+
+-- name: lock_lines
+-- Whoever changes a line has all of it; relays lock their position before. What is decided by it is read in a later statement.
+select h.seq
+from unnest($1::text[], $2::bytea[]) as x (topic, key)
+join outbox_held h on h.topic = x.topic and h.key = x.key and h.status in ('open', 'retrying')
+order by h.seq for update of h;
+
+-- name: hold
+-- Copies messages to the end of their lines. A position that was set back by hand meets some that are there already.
+insert into outbox_held (seq, shard, topic, key, value, headers, reason, error, attempts, held_at)
+select o.seq, o.shard, o.topic, o.key, o.value, o.headers, x.reason, x.error, case when x.reason = 'behind' then 0 else 1 end, stream_now()
+from unnest($1::bigint[], $2::text[], $3::text[]) as x (seq, reason, error)
+join outbox o on o.seq = x.seq
+order by o.seq
+on conflict (seq) do nothing;
+
+-- name: follow_lines
+-- Sends lines on their way whose first message was never refused itself: what stood before it is gone. `$3`: also those where it was.
+update outbox_held set status = 'retrying'
+where seq in (
+    select first.seq from (
+        select distinct on (h.topic, h.key) h.seq, h.status, h.attempts
+        from unnest($1::text[], $2::bytea[]) as x (topic, key)
+        join outbox_held h on h.topic = x.topic and h.key = x.key and h.status in ('open', 'retrying')
+        order by h.topic, h.key, h.seq
+    ) first
+    where first.status = 'open' and (first.attempts = 0 or $3)
+);
+
+-- name: settle_sent
+-- After the acknowledgement: what was settled by an instant was on its topic by then.
+update outbox_held set status = 'sent', settled_at = clock_timestamp() where seq = any ($1::bigint[]);
+
+-- name: refuse_again
+update outbox_held h
+set reason = x.reason, error = x.error, attempts = h.attempts + 1
+from unnest($1::bigint[], $2::text[], $3::text[]) as x (seq, reason, error)
+where h.seq = x.seq;
+
+-- name: stop_lines
+-- The attempt of these lines is over.
+update outbox_held h set status = 'open'
+from unnest($1::text[], $2::bytea[]) as x (topic, key)
+where h.topic = x.topic and h.key = x.key and h.status = 'retrying';
+
+-- name: places_of_held
+select topic, key from outbox_held where seq = any ($1::bigint[]);
+
+-- name: lines_of_held
+-- Of each held message: what became of it, the first one of its line, and whether the line is on its way.
+select a.seq, a.status, a.topic, a.key, min(h.seq) as first, coalesce(bool_or(h.status = 'retrying'), false) as retrying
+from outbox_held a
+left join outbox_held h on h.topic = a.topic and h.key = a.key and h.status in ('open', 'retrying')
+where a.seq = any ($1::bigint[])
+group by a.seq order by a.seq;
+
+-- name: retry_held
+update outbox_held set status = 'retrying' where seq = any ($1::bigint[]);
+
+-- name: drop_held
+update outbox_held set status = 'dropped', settled_at = clock_timestamp() where seq = $1;
+
+-- name: note_held
+-- What was ordered of held messages, a line each.
+insert into audit (actor, action, target, reason) select $1, $2, 'message ' || seq, $4 from unnest($3::bigint[]) as x (seq);
 
 -- name: feeds
 select topic, partition, next_offset, drained_at, stream_time from partition order by topic, partition;

@@ -60,7 +60,7 @@ where p.topic = x.topic and p.partition = x.partition
 -- name: read_after_seq
 -- A cursor over the sequence instead of two snapshots.
 select
-    pg_current_snapshot()::text as hi, false as half, o.seq, o.topic, o.key, o.value, o.headers, false as held, 0 as n
+    pg_current_snapshot()::text as hi, false as half, false as again, o.seq, o.topic, o.key, o.value, o.headers, false as held, 0 as n
 from outbox_position p
 left join lateral (
     select n.* from outbox n where n.shard = p.shard and n.seq > p.seq order by n.seq limit $4
