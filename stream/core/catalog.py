@@ -10,6 +10,7 @@ import msgspec
 from stream.core.errors import DefinitionError, MalformedError
 from stream.core.event import Event, wire_type
 from stream.core.outcome import Reason
+from stream.core.repeats import Repeats
 from stream.core.text import check_json
 
 
@@ -24,6 +25,7 @@ class Catalog:
             if self._types.setdefault(wire_type(cls), cls) is not cls:
                 raise DefinitionError(f"{cls.__name__} and {self._types[wire_type(cls)].__name__} both have the type {wire_type(cls)!r}")
         self._decoders: dict[type[Event], msgspec.json.Decoder[Any]] = {cls: msgspec.json.Decoder(cls) for cls in self.classes}
+        self._repeats = {cls: Repeats(cls) for cls in self.classes}
 
     def find(self, wire_type: str) -> type[Event] | None:
         return self._types.get(wire_type)
@@ -39,4 +41,5 @@ class Catalog:
             raise MalformedError(Reason.TOO_DEEP, "nested too deep") from error
         except (msgspec.DecodeError, UnicodeError) as error:
             raise MalformedError(Reason.UNDECODABLE, str(error)) from error
+        self._repeats[cls].refuse(value)
         return event

@@ -14,6 +14,7 @@ from stream.core.entity import Trace
 from stream.core.errors import MalformedError, described
 from stream.core.outcome import Reason
 from stream.core.record import Record
+from stream.core.repeats import Repeats
 from stream.core.text import check_json, unsafe_text
 from stream.core.topic import Topic
 from stream.core.trace import traceparent
@@ -43,6 +44,7 @@ class _Structured(msgspec.Struct):
 
 
 _structured = msgspec.json.Decoder(_Structured)
+_repeats = Repeats(_Structured)
 
 
 def read(record: Record, value: bytes, topic: Topic, limit: int) -> tuple[_Attributes, bytes]:
@@ -125,6 +127,7 @@ def _unfold(mode: str, value: bytes, limit: int) -> tuple[_Attributes, bytes]:
         raise MalformedError(Reason.MISSING_ATTRIBUTE, str(error)) from error
     except (msgspec.DecodeError, UnicodeError, RecursionError, binascii.Error, ValueError) as error:
         raise MalformedError(Reason.UNDECODABLE, str(error)) from error
+    _repeats.refuse(value)
     if not data or data == b"null":
         raise MalformedError(Reason.NO_DATA, "a structured event without data")
     values = ((name, getattr(event, name)) for name in (*_REQUIRED, *_OPTIONAL))

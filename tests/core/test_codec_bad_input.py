@@ -106,6 +106,13 @@ BAD: dict[str, Record | Sequence[Record]] = {
     "an unknown type": headers(type=b"parcel.lost"),
     "a field of the wrong type": [data(b'{"id":5}'), data(b'{"id":"a","size":"1"}'), data(b'{"id":"a","size":1.5}'), data(b'{"id":null}')],
     "a required field that is missing": data(b"{}"),
+    "a key that the class reads, twice in one object": [
+        data(b'{"id":"b","id":"a"}'),
+        data(b'{"id":"a","size":1,"size" : 1}'),
+        data(b'{"id":"b","i\\u0064":"a"}'),
+        structured(b'{"specversion":"1.0","id":"1","id":"2","source":"/van","type":"parcel.sent","data":{"id":"a"}}'),
+        structured(b'{"specversion":"1.0","id":"1","source":"/van","type":"parcel.sent","data":{"id":"a","size":1,"size":2}}'),
+    ],
     "a JSON array, not an object": [data(b"[]"), data(b"null"), data(b'"a"')],
     "a NUL character in text": [data(b'{"id":"a\\u0000"}'), data(b'{"id":"a\0"}')],
     "a NUL character in a field nobody reads": [data(b'{"id":"a","other":["\\u0000"]}'), data(b'{"id":"a","\\u0000":1}')],
@@ -184,7 +191,8 @@ LET_THROUGH: dict[str, tuple[Record, str, object]] = {
     ),
     "no `time`": (headers(time=None), "time", NOW),
     "fields that the class does not know": (data(b'{"id":"a","size":1,"other":[1e30,{"deep":[[]]}]}'), "event", Sent(id="a", size=1)),
-    "a repeated JSON key": (data(b'{"id":"b","id":"a"}'), "event", Sent(id="a")),
+    "a repeated key that the class does not read": (data(b'{"id":"a","x":1,"x":{"y":2,"y":3}}'), "event", Sent(id="a")),
+    "a key's name in a text, or in another object": (data(b'{"id":"\\"id\\"","x":{"id":["id"]}}'), "event", Sent(id='"id"')),
 }
 
 
