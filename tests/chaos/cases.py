@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess as Process
@@ -14,6 +14,8 @@ from typing import cast
 
 import anyio
 import anyio.to_thread
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from stream.adapters.kafka.admin import KafkaAdmin, plan
 from stream.adapters.kafka.publisher import KafkaPublisher
@@ -22,6 +24,7 @@ from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.adapters.postgres import migrate
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.topic import Topic
+from stream.ports import Outgoing
 from stream.runtime.waiting import Stop
 from tests.chaos import armed, pottery
 from tests.chaos.failpoints import Action, Fuse, arm
@@ -30,7 +33,7 @@ from tests.conftest import named, order
 
 POINTS = {
     "reading": (
-        *("join:after", "bounds:after", "adopt:before", "see partition:after", "adopt:after", "seek:before", "seek:after"),
+        *("join:after", "bounds:after", "adopt:before", "see partition:after", "adopt:after", "recognize:after", "seek:before", "seek:after"),
         *("fetch:after", "mirror:before", "mirror:after"),
     ),
     "claiming": (
@@ -44,7 +47,16 @@ POINTS = {
         *("save history:before", "save history:after", "save messages:before", "save messages:after"),
         *("save letters:before", "save letters:after", "save position:before", "save position:after"),
     ),
-    "committing": ("commit:before", "commit:after", "committed:after", "note drained:before", "note drained:after", "time:after", "backlog:after"),
+    "committing": (
+        "commit:before",
+        "commit:after",
+        "committed:after",
+        "note drained:before",
+        "note drained:after",
+        "time:after",
+        "backlog:after",
+        "note instance:after",
+    ),
     "sending": (
         *(
             "relay/see relay:after",
@@ -99,6 +111,19 @@ class Building:
         finally:
             await order(self.postgres, f"drop database {name} with (force)")
 
+    async def shelf(self, topic: str, before: Awaitable[object]) -> list[Outgoing]:
+        """The load once more, on a topic of its own, after what comes before it."""
+        return await _write(self.kafka, pottery.Load(topic, pottery.begin()), before)
+
+    async def limit(self, topic: str, most: int) -> None:
+        """Let the broker refuse batches beyond so many bytes."""
+        client = AIOKafkaAdminClient(bootstrap_servers=self.kafka)
+        await client.start()
+        try:
+            await client.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"max.message.bytes": str(most)})])
+        finally:
+            await client.close()
+
     async def case(self, point: str, action: Action) -> list[str]:
         """What is wrong at the end."""
         async with self.room() as room:
@@ -135,16 +160,19 @@ async def building(kafka: str, postgres: str, scraps: Path) -> AsyncGenerator[Bu
         await order(postgres, f"drop database {template} with (force)")
 
 
-async def _write(kafka: str, load: pottery.Load) -> None:
+async def _write(kafka: str, load: pottery.Load, before: Awaitable[object] | None = None) -> list[Outgoing]:
     settings = KafkaSettings(bootstrap=kafka)
     async with KafkaAdmin(settings) as admin:
         await admin.apply(plan([Topic(load.topic, partitions=pottery.PARTITIONS)], {}))
+    if before is not None:
+        await before
     publisher, rows = KafkaPublisher(settings), load.records()
     await publisher.start()
     try:
         assert not await publisher.publish(rows)
     finally:
         await publisher.stop()
+    return rows
 
 
 async def _survived(room: Room, fuse: Fuse) -> list[str]:

@@ -62,6 +62,8 @@ STEPS: Mapping[str, str] = {
     "commit": "commit",
     "see_partition": "see partition",
     "adopt": "adopt",
+    "recognize": "recognize",
+    "note_instance": "note instance",
     "note_drained": "note drained",
     "time": "time",
     "backlog": "backlog",

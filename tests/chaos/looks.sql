@@ -19,8 +19,12 @@ select
         select count(*)::bigint from outbox_position p join outbox o on o.shard = p.shard
         where o.seq > p.seq and not pg_visible_in_snapshot(o.xid, p.lo)
     ) as unsent,
+    (select count(*)::bigint from outbox_position where seq > 0 or hi is not null or lo::text <> '1:1:') as sent,
     (select count(*)::bigint from timer where due_at <= stream_now()) as due,
     (select count(*)::bigint from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock') as waiting;
+
+-- name: healthy
+select coalesce(max(next_offset), 0)::bigint as position from partition where partition = 0;
 
 -- name: counts
 select
@@ -34,9 +38,7 @@ from partition;
 select id, state, version, n, last_id, chain, data, sequences from entity where version > 0 order by id;
 
 -- name: history
-select id, prev_id, machine, entity_id, n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at,
-    correlation_id, causation_id, trace_id, door, error, hash
-from history order by entity_id, n;
+select * from history order by entity_id, n;
 
 -- name: letters
 select reason, status, value from dead_letter order by id;

@@ -198,8 +198,9 @@ LINE = [("parked", "handler_failed", BOOM), ("parked", "behind", 14), ("parked",
 HELD = [("too_large", 1), ("behind", 2), ("behind", 3)]
 
 
-def said_in(value: bytes) -> int:
-    return int(json.loads(value)["n"])
+def said_in(value: bytes) -> int | None:
+    """The number in an event's bytes, if they are there and have one."""
+    return json.loads(value).get("n") if value else None
 
 
 def begin() -> datetime:

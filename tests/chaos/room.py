@@ -164,7 +164,7 @@ class Looks:
         told: dict[str, list[int]] = {}
         seen: set[bytes] = set()
         disorder: list[str] = []
-        async for record in _read(self._room.kafka, self._room.told):
+        async for record in read(self._room.kafka, self._room.told):
             headers = {name: value or b"" for name, value in record.headers}
             if headers["ce_id"] in seen:
                 continue
@@ -177,7 +177,8 @@ class Looks:
         return told, disorder
 
 
-async def _read(kafka: str, topic: str) -> AsyncGenerator[aiokafka.ConsumerRecord]:
+async def read(kafka: str, topic: str) -> AsyncGenerator[aiokafka.ConsumerRecord]:
+    """What stands on an output topic."""
     consumer = aiokafka.AIOKafkaConsumer(bootstrap_servers=kafka, auto_offset_reset="earliest", enable_auto_commit=False)
     await consumer.start()
     try:
@@ -212,8 +213,8 @@ def _broken(entities: Sequence[asyncpg.Record], history: Sequence[asyncpg.Record
 
 def _history(row: asyncpg.Record) -> History:
     ref = Ref(row["machine"], row["entity_id"])
-    rest = {name: row[name] for name in History.__struct_fields__ if name not in ("ref", "outcome")}
-    return History(ref=ref, outcome=Outcome(row["outcome"]), **rest)
+    rest = {name: row[name] for name in History.__struct_fields__ if name not in ("ref", "outcome", "clocks")}
+    return History(ref=ref, outcome=Outcome(row["outcome"]), clocks=row["clocks"] or "", **rest)
 
 
 async def prepare(dsn: str) -> None:

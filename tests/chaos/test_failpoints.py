@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import anyio
 import pytest
-import pytest_asyncio
 from structlog.testing import capture_logs
 
 from stream.adapters.postgres.statements import statements
 from stream.runtime import ticker
 from tests.chaos import armed
-from tests.chaos.cases import POINTS, Building, building
+from tests.chaos.cases import POINTS, Building
 from tests.chaos.failpoints import ACTIONS, STEPS, Action
 
 AT_ONCE = 6
 SLICE = "save history:before"
-ELSEWHERE = {"rollback", "outcome", "renew_shards", "claim_letters", "retry_lines", "move_clock"}
-"""What follows a failure, or a send that takes longer than a third of its lease; and what an operator does."""
-
-
-@pytest_asyncio.fixture(scope="session")
-async def rooms(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Building]:
-    async with building(kafka, postgres, tmp_path_factory.mktemp("rooms")) as made:
-        yield made
+ELSEWHERE = {"rollback", "outcome", "renew_shards", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"}
+"""What follows a failure, a halt, or a send that takes longer than a third of its lease; and what an operator does."""
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,16 @@
+"""The rooms that failpoints and planted bugs share."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.chaos.cases import Building, building
+
+
+@pytest_asyncio.fixture(scope="session")
+async def rooms(kafka: str, postgres: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Building]:
+    async with building(kafka, postgres, tmp_path_factory.mktemp("rooms")) as made:
+        yield made
