@@ -41,7 +41,7 @@ select id, machine, entity_id, outcome, reason, event_id, value from waiting ord
 select topic, partition, "offset", reason, event_id, event_type, machine, entity_id, value from dead_letter order by id;
 
 -- name: timers
-select machine, entity_id, name, due_at from timer;
+select machine, entity_id, name, due_at from timer where due_at is not null;
 
 -- name: inbox
 select count(*) as n from (select key from inbox union all select key from inbox_1 union all select key from inbox_2) seen;

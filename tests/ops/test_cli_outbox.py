@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any, cast
@@ -34,7 +34,7 @@ def relay(database: str) -> Relay:
 
 
 @asynccontextmanager
-async def opened(database: str) -> AsyncIterator[tuple[PostgresStore, PostgresOutbox]]:
+async def opened(database: str) -> AsyncGenerator[tuple[PostgresStore, PostgresOutbox]]:
     store, outbox = PostgresStore(PostgresSettings(dsn=database)), PostgresOutbox(PostgresSettings(dsn=database))
     try:
         yield store, outbox
