@@ -16,8 +16,12 @@ from tests.chaos.failpoints import ACTIONS, STEPS, Action
 
 AT_ONCE = 6
 SLICE = "save history:before"
-ELSEWHERE = {"rollback", "outcome", "renew_shards", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"}
-"""What follows a failure, a halt, or a send that takes longer than a third of its lease; and what an operator does."""
+HELD = {
+    *("drop_held", "fence_shard", "follow_lines", "lines_of_held", "lock_lines", "note_held"),
+    *("places_of_held", "read_lines", "refuse_again", "retry_held", "settle_sent", "stop_lines"),
+}
+ELSEWHERE = {"rollback", "outcome", "renew_shards", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD
+"""What follows a failure, a halt, a message the broker refused, or a send that takes longer than a third of its lease; and what an operator does."""
 
 
 @pytest.fixture(autouse=True)
