@@ -123,6 +123,11 @@ async def retry(given: Setup) -> None:
 
 async def main() -> None:
     given = setup()
+    if bug := os.environ.get("CHAOS_BUG"):
+        # Only then: it brings the test framework along.
+        from tests.chaos.bugs import plant
+
+        plant(bug)
     made, fuse = parts(given), fuse_of(os.environ)
     await (retry(given) if given.roles == ("retry",) else run(app, given.settings, arm(made, fuse) if fuse else made))
 
