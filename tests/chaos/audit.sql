@@ -28,7 +28,7 @@ select machine, id, version, state, since, data, n, chain from entity where vers
 -- name: history
 select
     machine, entity_id, n, outcome, reason, event_id, event_type, source, actor, from_state, to_state, time, at,
-    correlation_id, causation_id, trace_id, door, error, hash
+    correlation_id, causation_id, trace_id, door, error, coalesce(clocks, '') as clocks, hash
 from history order by machine, entity_id, n;
 
 -- name: messages
