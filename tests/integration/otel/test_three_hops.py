@@ -55,13 +55,13 @@ def awaited_trace(jaeger: Jaeger, correlation_id: str, name: str) -> list[Span]:
 
 
 @pytest.fixture
-def working(kafka: str, database: str, jaeger: Jaeger, monkeypatch: pytest.MonkeyPatch) -> str:
+def working(kafka: str, worker_url: str, jaeger: Jaeger, monkeypatch: pytest.MonkeyPatch) -> str:
     """The environment of the reference application, and the id of a call of its own."""
     call = f"hop-{secrets.token_hex(4)}"
     given = {
         "STREAM_APP": "handlers:app",
         "STREAM_KAFKA": kafka,
-        "STREAM_DATABASE_URL": database,
+        "STREAM_DATABASE_URL": worker_url,
         "STREAM_GROUP": call,
         "OTEL_EXPORTER_OTLP_ENDPOINT": jaeger.otlp,
         "PYTHONPATH": str(ROOT),
