@@ -12,6 +12,8 @@ from tests.chaos.bugs import BUGS
 from tests.chaos.cases import Building
 from tests.chaos.races import Stage
 
+pytestmark = pytest.mark.proof
+
 SCENES: dict[str, tuple[Callable[[Stage], Awaitable[list[str]]], str]] = {
     "no fence": (races.zombie, "counts"),
     "no gate": (races.group_offset, "counts"),
