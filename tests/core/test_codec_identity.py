@@ -6,8 +6,6 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from stream.core.event import Event
 from stream.core.identity import content_of, digest, emitted_id, identity_of, natural_identity
@@ -51,12 +49,6 @@ def test_type_subject_and_every_field_are_content() -> None:
     others = [content_of("t", "s", e) for e in (Now(door="b"), Now(door="a", by="x"), Now(door="a", marks=("",)), Now(door="a", hard=True))]
     others += [content_of("u", "s", event), content_of("t", "r", event)]
     assert len({content_of("t", "s", event), *others}) == 7
-
-
-@given(st.lists(st.tuples(st.text(), st.text()), min_size=2, max_size=2, unique=True))
-def test_two_pairs_of_source_and_id_are_two_identities(pairs: list[tuple[str, str]]) -> None:
-    (first, second) = pairs
-    assert identity_of(*first) != identity_of(*second)
 
 
 def test_parts_that_join_to_one_text_are_told_apart() -> None:

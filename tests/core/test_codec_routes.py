@@ -2,86 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from stream import App, Data, Event, Machine, Owner, State, Topic, about, opens
-from stream.core.codec import Codec, record_of
-from stream.core.entity import Trace
+from stream.core.codec import record_of
 from stream.core.order import Claim, Decoded, Deliver, Stored
 from stream.core.record import Record, Ref, TopicPartition
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-PLACE = TopicPartition("lamps", 0)
-PARENT = Trace("ab" * 16, "cd" * 8)
-
-
-class LampEvent(Event, topic="lamps", key="lamp"):
-    lamp: str
-
-
-class Lit(LampEvent, type="lamp.lit"):
-    watts: int = 0
-    colours: tuple[str, ...] = ()
-    note: str | None = None
-
-
-class Billed(LampEvent, type="lamp.billed", version=2, natural_key=("lamp", "month")):
-    month: str
-
-
-class Lamp(Data):
-    lamp: str
-
-
-def which(e: LampEvent) -> str:
-    if e.lamp == "boom":
-        raise LookupError("no such lamp\0")
-    return e.lamp
-
-
-def light(e: Lit) -> Lamp:
-    return Lamp(lamp=e.lamp)
-
-
-ON: State[Lamp] = State("On", owner=Owner("porter"))
-OUT: State[Lamp] = State("Out", final=True)
-LAMP = Machine("lamp", data=Lamp, events=(about(LampEvent, which),), transitions=(opens(Lit, to=ON, then=light), ON.on(Billed, to=OUT)))
-
-
-def mapped(record: Record) -> Mapping[str, str]:
-    return {"id": (record.key or b"").decode(), "source": "/plain", "type": "lamp.lit"}
-
-
-APP = App("house", machines=[LAMP], topics=[Topic("lamps"), Topic("quiet", unknown="skip", no_data="skip"), Topic("plain", mapper=mapped)])
-
-
-def codec(app: App = APP) -> Codec:
-    return Codec(app, "g", sample=lambda trace_id: True, horizon=timedelta(days=14))
-
-
-def lit(lamp: str = "a", *, id: str = "1", time: datetime = NOW, trace: Trace | None = None) -> Record:
-    return on_log(record_of(Lit(lamp=lamp), id=id, source="/porch", time=time, trace=trace))
-
-
-def on_log(record: Record, topic: str = "lamps", offset: int = 7) -> Record:
-    return msgspec.structs.replace(record, topic=topic, partition=0, offset=offset)
-
-
-def decode(*records: Record, now: datetime = NOW, stream_time: datetime | None = None, floor: datetime | None = None) -> Decoded:
-    times = {} if stream_time is None else {PLACE: stream_time}
-    return codec()(Claim("partitions", now, now, records, stream_times=times, floors={} if floor is None else {"lamps": floor}))
-
-
-def one(decoded: Decoded) -> Deliver:
-    (order,) = decoded.orders
-    assert isinstance(order, Deliver)
-    return order
+from tests.core.lamps import NOW, PARENT, PLACE, Billed, Lit, codec, decode, lit, on_log, one
 
 
 def reasons(decoded: Decoded) -> list[str]:
@@ -206,42 +135,3 @@ def test_an_unusable_correlation_id_is_replaced_by_one_that_is_derived() -> None
 
 def test_revive_reads_a_stored_record_without_asking_its_age() -> None:
     assert codec().revive(lit(time=NOW - timedelta(days=4000))).event == Lit(lamp="a")
-
-
-storable = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-
-
-@given(
-    event=st.builds(
-        Lit, lamp=storable.filter(lambda t: 0 < len(t) < 500 and t != "boom"), watts=st.integers(-(2**63), 2**63 - 1), note=st.none() | storable
-    ),
-    id=storable.filter(lambda t: 0 < len(t) <= 512),
-    time=st.datetimes(datetime(1971, 1, 1), datetime(2026, 1, 1), timezones=st.just(UTC)),
-)
-def test_what_record_of_writes_decodes_to_the_same(event: Lit, id: str, time: datetime) -> None:
-    envelope = one(decode(on_log(record_of(event, id=id, source="/porch", time=time)))).envelope
-    assert (envelope.event, envelope.id, envelope.time) == (event, id, time)
-
-
-names = st.sampled_from(["ce_id", "ce_source", "ce_type", "ce_specversion", "ce_time", "ce_subject", "content-type", "traceparent", "x", "\udcff"])
-values = st.none() | st.binary(max_size=40) | st.sampled_from([b"1.0", b"lamp.lit", b"application/cloudevents+json", b"2026-03-01T12:00:00Z"])
-bodies = st.none() | st.binary(max_size=60) | st.sampled_from([b'{"lamp":"a"}', b'{"lamp":"boom"}', b'{"specversion":"1.0","id":"1","data":{}}'])
-
-
-@given(
-    value=bodies,
-    key=st.none() | st.binary(max_size=5),
-    headers=st.lists(st.tuples(names, values), max_size=8),
-    good=st.booleans(),
-    timestamp=st.integers(-(2**63), 2**63 - 1),
-    topic=st.sampled_from(["lamps", "quiet", "plain"]),
-)
-def test_whatever_a_record_holds_it_is_counted_once(
-    value: bytes | None, key: bytes | None, headers: list[tuple[str, bytes | None]], good: bool, timestamp: int, topic: str
-) -> None:
-    record = Record(topic, 0, 1, timestamp, key, value, [*(lit().headers if good else ()), *headers])
-    decoded = decode(record)
-    counts = decoded.changes.counts[record.place]
-    assert counts["records"] == 1 == len(decoded.orders) + counts["dead"] + counts["skipped"]
-    assert counts["dead"] == len(decoded.changes.dead)
-    assert all(letter.record is record and "\0" not in letter.error and letter.error.encode() for letter in decoded.changes.dead)
