@@ -35,6 +35,7 @@ Action = Literal["kill", "stop", "raise", "hang"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 LATE = 3.0
 """Seconds that a hanging port takes: longer than each limit of the settings these tests use."""
+RENEWAL = "relay/renew"
 
 STEPS: Mapping[str, str] = {
     "begin": "begin",
@@ -71,6 +72,7 @@ STEPS: Mapping[str, str] = {
     "lease_shards": "lease",
     "forget_relays": "forget relays",
     "release_shards": "release",
+    "renew_shards": "renew",
     "read_shard": "read",
     "hold": "hold",
     "move_shard": "move",
@@ -305,7 +307,8 @@ class ArmedLog(Log):
 
 @dataclass
 class ArmedPublisher(Publisher):
-    """Steps: `publisher`, when a producer starts, and `send`; a send that hangs is one whose end nobody knows."""
+    """Steps: `publisher`, when a producer starts, and `send`; a send that hangs is one whose end nobody knows. Leases are renewed within a send
+    that takes long, so one does where that is the step."""
 
     inner: Publisher
     trip: Trip
@@ -314,6 +317,8 @@ class ArmedPublisher(Publisher):
         await self.trip.around("publisher", self.inner.start, _late)
 
     async def publish(self, batch: Sequence[Outgoing]) -> Sequence[Refusal]:
+        if self.trip.point.startswith(RENEWAL):
+            await _late()
         return await self.trip.around("send", partial(self.inner.publish, batch), _unanswered)
 
     async def stop(self) -> None:

@@ -20,8 +20,8 @@ HELD = {
     *("drop_held", "fence_shard", "follow_lines", "lines_of_held", "lock_lines", "note_held"),
     *("places_of_held", "read_lines", "refuse_again", "retry_held", "settle_sent", "stop_lines"),
 }
-ELSEWHERE = {"rollback", "outcome", "renew_shards", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD
-"""What follows a failure, a halt, a message the broker refused, or a send that takes longer than a third of its lease; and what an operator does."""
+ELSEWHERE = {"rollback", "outcome", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD
+"""What follows a failure, a halt, or a message the broker refused; and what an operator does."""
 
 
 @pytest.fixture(autouse=True)
