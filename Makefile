@@ -66,7 +66,7 @@ jaeger: $(READY) ## Build Jaeger into the user's cache, once (Go, 5 minutes)
 .PHONY: requirements
 requirements: ## Pin the packages anew, with digests (uv needed)
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
-		--extra fast -o requirements/run.txt pyproject.toml
+		--extra fast --extra calendars -o requirements/run.txt pyproject.toml
 	$(UV) pip compile --quiet --generate-hashes --no-emit-index-url --universal --python-version 3.11 \
 		--all-extras --group dev -o requirements/dev.txt pyproject.toml
 

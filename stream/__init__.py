@@ -1,6 +1,7 @@
 """The words an author of handlers needs, and nothing else."""
 
 from stream.core.app import App
+from stream.core.calendar import Calendar
 from stream.core.clock import (
     Clock,
     Owner,
@@ -24,6 +25,7 @@ from stream.core.topic import Topic
 
 __all__ = [
     "App",
+    "Calendar",
     "Cause",
     "Clock",
     "Command",

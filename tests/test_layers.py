@@ -28,7 +28,7 @@ ROOTS = (
 )
 PURE = {
     "__future__", "ast", "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "decimal", "enum", "functools",
-    "hashlib", "heapq", "inspect", "itertools", "json", "math", "msgspec", "operator", "orjson", "re", "string", "struct", "traceback",
+    "hashlib", "heapq", "holidays", "inspect", "itertools", "json", "math", "msgspec", "operator", "orjson", "re", "string", "struct", "traceback",
     "types", "typing", "zoneinfo",
 }  # fmt: skip
 FORBIDDEN = {"now", "utcnow", "today", "time", "time_ns", "monotonic", "random", "uuid1", "uuid4", "urandom", "sleep", "open", "print", "input"}
