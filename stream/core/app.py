@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from stream.core.clock import OWN_EVENTS
+from stream.core.clock import OWN_EVENTS, Target
 from stream.core.errors import DefinitionError
 from stream.core.event import Event, wire_type
 from stream.core.machine import AnyMachine
@@ -60,9 +60,16 @@ class App:
 def _check_names(app: App) -> None:
     if not app.name or not app.alerts or app.horizon <= timedelta(0):
         raise DefinitionError(f"App {app.name!r}: it needs a name, an alerts topic and a positive horizon")
+    known = {clock.calendar.name: clock.calendar for clock in _targets(app) if clock.calendar}
+    if other := next((c.calendar for c in _targets(app) if c.calendar and known[c.calendar.name] is not c.calendar), None):
+        raise DefinitionError(f"{app.name}: two calendars are called {other.name!r}")
     for what, names in (("machines", [m.name for m in app.machines]), ("topics", [t.name for t in app.topics])):
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise DefinitionError(f"{app.name}: two {what} are called {double[0]!r}")
+
+
+def _targets(app: App) -> list[Target]:
+    return [dial.target for machine in app.machines for dial in machine.dials.values()]
 
 
 def _classes(app: App) -> tuple[type[Event], ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
+from stream.core.calendar import Calendar
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event
 
@@ -134,6 +135,7 @@ class Sla(Generic[D]):
 
     The target is measured once, on entering. `warn_at` is the share of it (0.75) after which the state's owner is warned; `repeat`: told again
     that long after the breach, and again, `REPEATS` times at most. `reasons`: codes for the cause of a breach, handed on with it.
+    With a `calendar` only its working time counts, for all of these: `hours(8)` is then a day of eight hours, and `days(1)` three of them.
     """
 
     within: timedelta | Callable[[D], timedelta]
@@ -141,6 +143,7 @@ class Sla(Generic[D]):
     warn_at: float | None = None
     repeat: timedelta | None = None
     reasons: tuple[str, ...] = ()
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         _check("an Sla", self)
@@ -163,6 +166,7 @@ class Clock(Generic[D]):
     warn_at: float | None = None
     repeat: timedelta | None = None
     reasons: tuple[str, ...] = ()
+    calendar: Calendar | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.met:

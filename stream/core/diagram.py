@@ -14,10 +14,14 @@ from stream.core.row import State, Transition
 
 
 class ClockShown(msgspec.Struct, frozen=True):
-    """A clock as a reader meets it; durations are words, "" where there is none. `runs` are the states in which time passes."""
+    """A clock as a reader meets it; durations are words, "" where there is none. `runs` are the states in which time passes.
+
+    `calendar` names whose working time counts; "" for elapsed time.
+    """
 
     name: str
     within: str
+    calendar: str
     escalate_to: str
     warn_at: float | None
     repeat: str
@@ -120,7 +124,8 @@ def _clock(dial: Dial) -> ClockShown:
     runs, met, pauses, void = (
         tuple(s for s, mode in dial.modes.items() if mode is wanted) for wanted in (Mode.RUNS, Mode.MET, Mode.PAUSED, Mode.VOID)
     )
-    return ClockShown(dial.name, _length(target.within), to, target.warn_at, repeat, target.reasons, runs, met, pauses, void)
+    calendar = target.calendar.name if target.calendar else ""
+    return ClockShown(dial.name, _length(target.within), calendar, to, target.warn_at, repeat, target.reasons, runs, met, pauses, void)
 
 
 def _row(machine: AnyMachine, row: Transition[Any], source: str) -> RowShown:
@@ -155,7 +160,8 @@ def _ladder(clock: ClockShown) -> str:
     warned = f", warned at {clock.warn_at:.0%}" if clock.warn_at else ""
     to = f" else {clock.escalate_to}" if clock.escalate_to else ""
     again = f", again every {clock.repeat}" if clock.repeat else ""
-    return f", within {clock.within}{to}{warned}{again}"
+    working = f" of {clock.calendar} time" if clock.calendar else ""
+    return f", within {clock.within}{working}{to}{warned}{again}"
 
 
 def _spans(clock: ClockShown) -> str:

@@ -1,7 +1,7 @@
 """Readings of clocks: how much of a target is used up, when the next rung falls due, and what a move does to them. Pure arithmetic.
 
 A clock's ladder: warned at a share of the target, breached at the target, escalated every `repeat` after it. Rungs are points on the clock's own
-time, which passes only while it runs; so each rung is due once, wherever the clock stood still meanwhile.
+time, which passes only while it runs, and with a calendar only while that is open; so each rung is due once, wherever it stood still meanwhile.
 
 A clock starts at the time of the move, which never goes back, and stops at the event's own time: only "was it met in time?" looks at that. When
 it stops before the breach that was already told, the breach is withdrawn, and what is left of the target is left.
@@ -171,10 +171,17 @@ def _point(target: Target, reading: Reading) -> timedelta | None:
 
 
 def after(target: Target, start: datetime, span: timedelta) -> datetime | None:
-    """When so much of the clock's own time has passed; at once where it is none."""
-    return start if span <= timedelta(0) else start + span if span <= FARTHEST else None
+    """When so much of the clock's own time has passed; at once where it is none, and None beyond all reach."""
+    if span <= timedelta(0):
+        return start
+    if span > FARTHEST:
+        return None
+    try:
+        return start + span if target.calendar is None else target.calendar.add(start, span)
+    except OverflowError:
+        return None
 
 
 def between(target: Target, start: datetime, end: datetime) -> timedelta:
     """How much of the clock's own time passed."""
-    return end - start
+    return end - start if target.calendar is None else target.calendar.between(start, end)

@@ -53,10 +53,11 @@ def wind(turn: Turn) -> Wound | None:
             clocks[timer] = reading
     if path and machine.by_name[path[-1]].final:
         clocks.clear()
-    if not path and clocks == entity.clocks:
+    dues = _dues(turn, clocks)
+    if not path and clocks == entity.clocks and all(entity.timers.get(timer) == due for timer, due in dues.items()):
         return None
     owner = owner_of(machine, entity.state or path[0])
-    return Wound(clocks, _dues(turn, clocks), [replace(note, owner=owner) for note in notes])
+    return Wound(clocks, dues, [replace(note, owner=owner) for note in notes])
 
 
 def owner_of(machine: AnyMachine, state: str) -> str:
@@ -97,11 +98,15 @@ def _resting(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | 
 
 
 def _dues(turn: Turn, clocks: dict[str, Reading]) -> dict[str, datetime]:
-    """An instant of what has not changed stays as it is; another is never before the move that caused it."""
+    """An instant of what has not changed stays as it is; another is never before the move that caused it.
+
+    A calendar may have been changed meanwhile, so what it decides is asked again: the same answer where it was not.
+    """
     found = dict[str, datetime]()
     for timer, reading in clocks.items():
-        unchanged = turn.entity.clocks.get(timer) == reading
-        due = turn.entity.timers.get(timer) if unchanged else due_of(turn.machine.dials[timer], reading, turn.at)
+        dial = turn.machine.dials[timer]
+        unchanged = turn.entity.clocks.get(timer) == reading and dial.target.calendar is None
+        due = turn.entity.timers.get(timer) if unchanged else due_of(dial, reading, turn.at)
         if due is not None:
             found[timer] = due
     return found
