@@ -25,8 +25,8 @@ demo: $(READY) ## A generated day through the whole path, on real parts (KEEP=1 
 	KEEP=$(KEEP) $(BIN)/python -m handlers.demo
 
 .PHONY: test
-test: $(READY) ## All tests, on real parts they start themselves (ARGS="-k name")
-	$(BIN)/python -m pytest $(ARGS)
+test: $(READY) ## All tests, on real parts they start themselves (JOBS=2 ARGS="-k name")
+	$(BIN)/python -m pytest -n $(or $(JOBS),2) --dist worksteal $(ARGS)
 
 .PHONY: check
 check: $(READY) ## Format, lint, both type checkers, layers
