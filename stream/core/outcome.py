@@ -35,7 +35,6 @@ class Reason(StrEnum):
 
     # bytes
     UNDECODABLE = "undecodable"
-    CORRUPT_BATCH = "corrupt_batch"
     TOO_LARGE = "too_large"
     HEADER_LIMIT = "header_limit"
     NO_DATA = "no_data"
@@ -54,7 +53,6 @@ class Reason(StrEnum):
     # entity
     NO_TRANSITION = "no_transition"
     GUARD_REFUSED = "guard_refused"
-    ACTOR_REFUSED = "actor_refused"
     EARLY = "early"
     UNBORN = "unborn"
     DEFERRED_TOO_LONG = "deferred_too_long"
