@@ -15,7 +15,7 @@ from aiokafka.errors import for_code
 from stream.adapters.kafka.deadline import bounded, ended
 from stream.adapters.kafka.diagnosis import Network, started, stay
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.kafka.tolerant import quieten
+from stream.adapters.kafka.tolerant import look_only, quieten
 from stream.core.errors import ConfigurationError, StreamError
 from stream.core.record import TopicPartition
 from stream.core.topic import Topic
@@ -80,6 +80,7 @@ class KafkaAdmin:
 
     def __init__(self, settings: KafkaSettings) -> None:
         quieten()
+        look_only()
         self._settings = settings
         self._client = _Admin(**settings.connection())
         stay(self._client.network(), settings)

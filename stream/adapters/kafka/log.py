@@ -28,7 +28,7 @@ from stream.adapters.kafka.consumer import Consumer
 from stream.adapters.kafka.deadline import begin, bounded, ended, outcome
 from stream.adapters.kafka.diagnosis import started, stay
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.kafka.tolerant import quieten, tame
+from stream.adapters.kafka.tolerant import look_only, quieten, tame
 from stream.core.errors import ConfigurationError, FencedError, UnavailableError, UnreadableBatchError
 from stream.core.record import Record, TopicPartition
 from stream.ports import Assignment, TopicNow
@@ -67,6 +67,7 @@ class KafkaLog:
     def __init__(self, settings: KafkaSettings) -> None:
         tame()
         quieten()
+        look_only()
         self._settings = settings
         self._gates: dict[TopicPartition, _Gate] = {}
         self._calls: dict[TopicPartition, asyncio.Task[Fetched]] = {}

@@ -29,7 +29,7 @@ from aiokafka.partitioner import murmur2
 from stream.adapters.kafka.deadline import begin, ended
 from stream.adapters.kafka.diagnosis import started, stay
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.kafka.tolerant import quieten
+from stream.adapters.kafka.tolerant import look_only, quieten
 from stream.core.errors import UnavailableError, UncertainError
 from stream.core.record import TopicPartition
 from stream.ports import Outgoing, Refusal
@@ -73,6 +73,7 @@ class KafkaPublisher:
 
     def __init__(self, settings: KafkaSettings) -> None:
         quieten()
+        look_only()
         self._settings = settings
         self._producer: aiokafka.AIOKafkaProducer | None = None
         self._dead = False
