@@ -13,8 +13,7 @@ class Wire:
     """A relay on a port of its own. `held`: bytes are taken and go nowhere. `cut`: connections end and new ones are refused."""
 
     def __init__(self, broker: str) -> None:
-        host, port = broker.rsplit(":", 1)
-        self._broker = (host, int(port))
+        self.lead(broker)
         self._free = asyncio.Event()
         self._free.set()
         self._links: set[asyncio.StreamWriter] = set()
@@ -39,6 +38,11 @@ class Wire:
     def mend(self) -> None:
         self._cut = False
         self._free.set()
+
+    def lead(self, broker: str) -> None:
+        """Connections that are asked for from now on go there."""
+        host, port = broker.rsplit(":", 1)
+        self._broker = (host, int(port))
 
     async def stop(self) -> None:
         self.mend()
