@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack
+from stream.ops import cli_audit, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack
 from stream.ops.command import group
 
 cli = group(
@@ -23,6 +23,7 @@ cli.add_typer(cli_partitions.partitions, name="partitions")
 cli.add_typer(cli_orders.parked, name="parked")
 cli.add_typer(cli_orders.letters, name="dead-letters")
 cli.add_typer(cli_outbox.outbox, name="outbox")
+cli.add_typer(cli_audit.audit, name="audit")
 cli.add_typer(cli_stack.dev, name="dev")
 cli.add_typer(cli_setup.config, name="config")
 

@@ -159,3 +159,37 @@ select id, event_id, event_type, machine, entity_id, reason, error, at, status f
 -- name: note_order
 -- What an operator ordered; in the transaction that does it.
 insert into audit (actor, action, target, reason) values ($1, $2, $3, $4);
+
+-- name: chains
+-- Every entity that has a history, with its rows; and rows without an entity. Opened as a cursor; sorted by the server, on its disk.
+declare chains no scroll cursor for
+select
+    coalesce(e.machine, h.machine) as machine, coalesce(e.id, h.entity_id) as entity_id,
+    e.n as head_n, e.last_id as head_id, e.chain as head_hash,
+    h.id, h.prev_id, h.n, h.outcome, h.reason, h.event_id, h.event_type, h.source, h.actor, h.from_state, h.to_state, h.time, h.at,
+    h.correlation_id, h.causation_id, h.trace_id, h.door, h.error, h.hash, h.clocks
+from (select machine, id, n, last_id, chain from entity where n > 0) e
+full join history h on h.machine = e.machine and h.entity_id = e.id
+order by machine, entity_id, h.n, h.id;
+
+-- name: more_chains
+fetch forward 2000 from chains;
+
+-- name: history_size
+-- How many rows the planner takes it to have.
+select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as n from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'history'::regclass;
+
+-- name: history_floor
+-- The lowest id that the oldest partition of history may have: rows below were dropped by age.
+select coalesce(min(substring(pg_get_expr(c.relpartbound, c.oid) from 'FROM \(''?(\d+)')::bigint), 0) as id
+from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'history'::regclass;
+
+-- name: begin_look
+-- One state of everything, for as long as it takes to look at it.
+begin isolation level repeatable read read only;
+
+-- name: orders
+-- What people ordered, of one person or about one target (patterns; null: any), the latest first.
+select at, actor, action, target, reason from audit
+where ($1::text is null or actor = $1) and ($2::text is null or target like $2)
+order by id desc limit $3;
