@@ -57,7 +57,7 @@ async def _walk(connection: Connection, progress: Progress) -> Found:
         for one in breaks(head, kept, floor):
             told.breaks += 1
             if len(told.found) < KEPT:
-                told.found.append((*ref, one))
+                told.found.append((ref.machine, ref.id, one))
         told.entities, told.rows = told.entities + 1, told.rows + len(kept)
         progress(told.rows, about)
     return told
