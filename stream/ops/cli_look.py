@@ -1,4 +1,4 @@
-"""Commands that only look: status, entities, machines, trace."""
+"""Commands that only look: status, entities, why, machines, trace."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from stream.core.record import Ref
 from stream.ops.causes import Node, flow_tree, read_flow
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.queries import EntityLine, questions
-from stream.ops.render import Output, as_json, note, safe, show, table
+from stream.ops.render import Output, as_json, fields, note, safe, show, table
 from stream.ops.site import Site, read_site
 from stream.ops.status import read_status, status_tables
 from stream.ops.timeline import Told, entity_tables, owner_of, read_entity
+from stream.ops.why import ask_why
 
 entities = group("Entities: where each one is, and how it came there.\n\nExample: stream entities show ticket T-1")
 machines = group("State machines, as the App declares them.\n\nExample: stream machines show ticket --format mermaid")
@@ -133,6 +134,22 @@ def show_machine(
             typer.echo(diagram.mermaid(machine), nl=False)
         case Format.TEXT:
             typer.echo("\n".join(map(safe, diagram.text(machine).splitlines())))
+
+
+def why(
+    machine: Annotated[str, typer.Argument(help="The machine's name.")],
+    id: Annotated[str, typer.Argument(help="The entity's id.")],
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Why an entity does not move: the single cause in a sentence, and the next step.
+
+    Example: stream why ticket T-1
+    """
+    found = awaited(ask_why(read_site({"app": app}), Ref(machine, id)))
+    if found is None:
+        no(f"there is no {machine} {id!r}: no event ever referred to it")
+    show(output, found, fields(f"{machine}/{id}", [("why", found.sentence), ("next step", found.command)]))
 
 
 def trace(

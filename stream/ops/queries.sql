@@ -193,3 +193,25 @@ begin isolation level repeatable read read only;
 select at, actor, action, target, reason from audit
 where ($1::text is null or actor = $1) and ($2::text is null or target like $2)
 order by id desc limit $3;
+
+-- name: unsent_of_entity
+-- The first message of one entity that is unsent, or was refused and is held; counting ends at a million rows behind.
+select o.seq, o.type, o.topic, o.written_at as since, h.reason, h.error
+from outbox o join outbox_held h on h.seq = o.seq and h.status in ('open', 'retrying')
+where o.machine = $1 and o.entity_id = $2
+union all
+select * from (
+    select u.seq, u.type, u.topic, u.written_at, null, null
+    from (
+        select o.* from outbox_position p
+        cross join lateral (
+            select r.* from outbox r where r.shard = p.shard and r.xid >= pg_snapshot_xmax(p.lo)
+            union all
+            select r.* from outbox r where r.shard = p.shard and r.xid = any (array(select pg_snapshot_xip(p.lo)))
+        ) o
+        where p.hi is null or o.seq > p.seq or not pg_visible_in_snapshot(o.xid, p.hi)
+        limit 1000000
+    ) u
+    where u.machine = $1 and u.entity_id = $2 order by u.seq limit 1
+) first
+order by seq limit 1;

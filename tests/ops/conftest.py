@@ -105,17 +105,18 @@ async def played(database: str, lamps: str) -> str:
     app = load_app(lamps)
     topic = next(iter(app.consumed))
     start = datetime.now(UTC) - timedelta(hours=1)
-    await _play(database, lamps, [_record(topic, n, *one, start + timedelta(minutes=n)) for n, one in enumerate(told)])
+    await play(database, lamps, [record(topic, n, *one, start + timedelta(minutes=n)) for n, one in enumerate(told)])
     return topic
 
 
-def _record(topic: str, offset: int, type: str, value: bytes, id: str, time: datetime) -> Record:
+def record(topic: str, offset: int, type: str, value: bytes, id: str, time: datetime) -> Record:
     said = {"specversion": "1.0", "id": id, "source": "/test", "type": type, "time": time.isoformat(), "correlationid": "flow-1", "actor": "bob"}
     headers = [(f"ce_{name}", text.encode()) for name, text in said.items()]
     return Record(topic, 0, offset, int(time.timestamp() * 1000), b"k", value, headers)
 
 
-async def _play(dsn: str, named: str, records: Sequence[Record]) -> None:
+async def play(dsn: str, named: str, records: Sequence[Record]) -> None:
+    """Take records of one partition, as a worker would."""
     app = load_app(named)
     store = PostgresStore(PostgresSettings(dsn=dsn))
     try:
