@@ -1,4 +1,4 @@
-"""Commands on what leaves: what waits in the outbox, and what the broker refused."""
+"""Commands on what leaves: what waits in the outbox, what the broker refused, and whether outbox and topics agree."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from rich.text import Text
 
 from stream.adapters.postgres.held import PostgresHeldLines
 from stream.core.errors import ConfigurationError
-from stream.ops.command import LimitOption, OutputOption, awaited, group, no
+from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, no
 from stream.ops.outbox import HeldLine, held_lines, message_tables, read_message, read_waiting, waiting_tables
+from stream.ops.proof import plain, proof_tables
 from stream.ops.queries import questions
-from stream.ops.render import Output, note, show
+from stream.ops.render import Output, note, progress, show
 from stream.ops.site import Site, actor, read_site
+from stream.ops.verify import Question, verify
 from stream.ports import Reply
 
 outbox = group("Messages on their way out: what is unsent, and what the broker refused.\n\nExample: stream outbox list")
@@ -60,6 +62,32 @@ def show_message(seq: SeqArgument, output: OutputOption = Output.TABLE) -> None:
     if told is None:
         no(f"there is no message {seq}: sent ones leave the outbox when it is turned")
     show(output, told, *message_tables(told))
+
+
+@outbox.command("verify")
+def verify_topics(
+    topic: Annotated[list[str] | None, typer.Option(help="Only this topic; may be said several times.")] = None,
+    since: Annotated[str | None, typer.Option(help="Prove only what was written from this instant on, such as 2026-03-01T09:30:00Z.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Tell all that is found, not only the first 50.")] = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Prove that outbox and topics agree: reads the topics from their begin, and ends with 1 when something is found, a line each.
+
+    Every committed message is on its topic, but for those unsent, held or skipped; nothing else is; the same id has the same bytes; numbers have no
+    gaps, and first arrivals their order. Relays may be at work. What a topic, or the outbox, no longer keeps is counted as unverifiable.
+
+    It reads all there is and needs some 300 bytes a message of temporary disk space (TMPDIR).
+
+    Example: stream outbox verify --topic customers
+    """
+    site = read_site({"app": app})
+    question = Question(topics=frozenset(topic or ()), since=instant(since), limit=None if all_ else 50)
+    with progress() as tell:
+        proof = awaited(verify(site, question, tell))
+    show(output, plain(proof), *proof_tables(proof))
+    if not proof.holds:
+        no(proof.verdict)
 
 
 @outbox.command("retry")

@@ -215,3 +215,51 @@ select * from (
     where u.machine = $1 and u.entity_id = $2 order by u.seq limit 1
 ) first
 order by seq limit 1;
+
+-- name: outbox_noted
+-- How far every shard has published, and the clocks, in one look.
+select p.shard, p.lo::text as lo, coalesce(p.hi::text, '') as hi, p.seq, clock_timestamp() as clock, c.ahead from outbox_position p, clock c order by p.shard;
+
+-- name: outbox_begin
+-- The number with which the oldest partition of the outbox begins: below it, partitions were dropped.
+select coalesce(min(substring(pg_get_expr(c.relpartbound, c.oid) from 'FROM \(''?(\d+)')::bigint), 0) as begin
+from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'outbox'::regclass;
+
+-- name: snapshot
+select pg_current_snapshot()::text as snapshot;
+
+-- name: said
+-- How many messages entities have said, by topic and key, in the order of machine and id, after the one named.
+select machine, id, sequences from entity where (machine, id) > ($1::text, $2::text) order by machine, id limit $3;
+
+-- name: outbox_rows
+-- Messages that snapshot `$2` sees, after `$1`, `$3` at most and none after the one with which they weigh `$4` bytes. `passed`: by the positions noted
+-- (`$5` to `$8`) it was sent, or put to the held ones. Of topics that are not in `$9` only the name is read.
+with place as materialized (
+    select x.shard, x.lo::pg_snapshot as lo, nullif(x.hi, '')::pg_snapshot as hi, x.seq
+    from unnest($5::smallint[], $6::text[], $7::text[], $8::bigint[]) as x (shard, lo, hi, seq)
+)
+select
+    w.seq, w.topic, w.wanted, w.machine, w.entity_id, w.message_id, w.written_at,
+    case when w.wanted then w.key end as key, case when w.wanted then w.value end as value, case when w.wanted then w.headers end as headers,
+    pg_visible_in_snapshot(w.xid, p.lo) or (p.hi is not null and pg_visible_in_snapshot(w.xid, p.hi) and w.seq <= p.seq) as passed
+from (
+    select o.*, sum(o.size) over (order by o.seq) - o.size as before from (
+        select r.*, r.topic = any ($9::text[]) as wanted, octet_length(r.value) + octet_length(r.headers) as size
+        from outbox r
+        where r.seq > $1 and pg_visible_in_snapshot(r.xid, $2::text::pg_snapshot)
+        order by r.seq limit $3
+    ) o
+) w
+join place p on p.shard = w.shard
+where w.before < $4
+order by w.seq;
+
+-- name: held_rows
+-- Held messages after `$1`, `$2` at most and none after the one with which they weigh `$3` bytes; also those that were settled.
+select w.* from (
+    select h.*, sum(h.size) over (order by h.seq) - h.size as before
+    from (select *, octet_length(value) + octet_length(headers) as size from outbox_held where seq > $1 order by seq limit $2) h
+) w
+where w.before < $3
+order by w.seq;

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias, cast
@@ -13,6 +14,7 @@ from typing import TypeAlias, cast
 import msgspec
 import orjson
 from rich.console import Console, RenderableType
+from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -117,6 +119,18 @@ def complain(text: str) -> None:
 def note(text: str) -> None:
     """Progress or advice, on stderr: stdout is for answers."""
     sys.stderr.write(safe(text) + "\n")
+
+
+@contextmanager
+def progress() -> Generator[Callable[[str, int, int], None]]:
+    """Takes what is being done, how much of it and of how much (0: nobody knows), and shows it on stderr where that is a terminal."""
+    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+        task = bar.add_task("")
+
+        def tell(what: str, done: int, whole: int) -> None:
+            bar.update(task, description=f"{what} {done:,}" if done else what, completed=done, total=whole or None)
+
+        yield tell
 
 
 def _console() -> Console:

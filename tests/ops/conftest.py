@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from stream.ports import Slice
 from stream.runtime.app import carrying
 from stream.runtime.doors import Partitions
 from stream.runtime.settings import Settings
+from tests.ops.talk import Talk, talk
 
 LAMPS = """
 from stream import App, Data, Event, Machine, Owner, Sla, State, Topic, hours, opens
@@ -88,6 +89,26 @@ def at_database(stream: Stream, database: str, worker_url: str, monkeypatch: pyt
     monkeypatch.setenv("STREAM_DATABASE_URL", worker_url)
     monkeypatch.setenv("STREAM_DATABASE_OWNER_URL", database)
     return stream
+
+
+@pytest.fixture
+def pottery(kafka: str, worker_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The tag of the pots' App: the command line is theirs, with a real broker and a migrated, empty database."""
+    tag = secrets.token_hex(4)
+    (tmp_path / f"pottery_{tag}.py").write_text(f"from tests.integration.runtime.world import application\napp = application({tag!r})\n")
+    monkeypatch.chdir(tmp_path)
+    for name in ("STREAM_DATABASE_OWNER_URL", "STREAM_GROUP", "STREAM_SCHEMA", "STREAM_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"STREAM_APP": f"pottery_{tag}:app", "STREAM_KAFKA": kafka, "STREAM_DATABASE_URL": worker_url}.items():
+        monkeypatch.setenv(name, value)
+    return tag
+
+
+@pytest.fixture
+async def quiet(kafka: str, database: str, worker_url: str, pottery: str) -> AsyncGenerator[Talk]:
+    """Pots that have said nothing yet."""
+    async with talk(kafka, database, worker_url, pottery) as made:
+        yield made
 
 
 @pytest.fixture

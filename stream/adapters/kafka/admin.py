@@ -27,12 +27,17 @@ _SET_ON_TOPIC = 1
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A topic of the cluster. `retention` None: kept for ever. `overrides`: the settings made on the topic itself."""
+    """A topic of the cluster. `retention` None: kept for ever. `overrides`: the settings made on the topic itself.
+
+    `sized`: old records also go when there are too many bytes; `compacted`: those whose key has a newer one go.
+    """
 
     name: str
     partitions: int
     retention: timedelta | None
     overrides: Mapping[str, str] = field(default_factory=dict[str, str])
+    sized: bool = False
+    compacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,9 +169,17 @@ def _settings(topic: Topic) -> dict[str, str]:
 
 def _existing(name: str, partitions: int, configs: Iterable[tuple[Any, ...]]) -> Existing:
     rows = [(str(c[0]), c[1], c[3] == _SET_ON_TOPIC) for c in configs]
-    kept = next((int(value) for key, value, _ in rows if key == "retention.ms"), _NEVER)
+    said = {key: str(value) for key, value, _ in rows}
+    kept = int(said.get("retention.ms", _NEVER))
     overrides = {key: str(value) for key, value, own in rows if own and value is not None}
-    return Existing(name, partitions, None if kept == _NEVER else timedelta(milliseconds=kept), overrides)
+    return Existing(
+        name,
+        partitions,
+        None if kept == _NEVER else timedelta(milliseconds=kept),
+        overrides,
+        sized=int(said.get("retention.bytes", _NEVER)) != _NEVER,
+        compacted="compact" in said.get("cleanup.policy", ""),
+    )
 
 
 def _check(errors: Iterable[tuple[int, str, str | None]]) -> None:

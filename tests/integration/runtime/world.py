@@ -219,8 +219,8 @@ async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within:
 
 
 @asynccontextmanager
-async def world(kafka: str, database: str) -> AsyncGenerator[World]:
-    tag = uuid4().hex[:8]
+async def world(kafka: str, database: str, tag: str = "") -> AsyncGenerator[World]:
+    tag = tag or uuid4().hex[:8]
     app = application(tag)
     async with KafkaAdmin(broker(kafka)) as admin:
         await admin.apply(plan([*app.topics, Topic(app.alerts, partitions=1)], {}))
