@@ -24,7 +24,7 @@ _REQUIRED = ("specversion", "id", "source", "type")
 _OPTIONAL = ("time", "subject", "correlationid", "causationid", "actor", "traceparent")
 _FOREIGN = {"traceparent": "hop", "content-type": "content-type"}
 _NAMES = {**{f"ce_{name}": name for name in (*_REQUIRED, *_OPTIONAL)}, **_FOREIGN}
-_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt](?!24)\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _Attributes = dict[str, str]
 
 
