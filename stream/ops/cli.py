@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_audit, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack
+from stream.ops import cli_audit, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_time
 from stream.ops.command import group
 
 cli = group(
@@ -19,6 +19,8 @@ cli.command()(cli_look.status)
 cli.add_typer(cli_look.entities, name="entities")
 cli.add_typer(cli_look.machines, name="machines")
 cli.command()(cli_look.why)
+cli.command()(cli_time.owners)
+cli.add_typer(cli_time.sla, name="sla")
 cli.command()(cli_look.trace)
 cli.add_typer(cli_partitions.partitions, name="partitions")
 cli.add_typer(cli_orders.parked, name="parked")

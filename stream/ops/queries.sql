@@ -263,3 +263,31 @@ select w.* from (
 ) w
 where w.before < $3
 order by w.seq;
+
+-- name: turns
+-- Entities by machine and state, and since when the one that rests there longest does.
+select machine, state, count(*) as n, min(since) as oldest from entity where version > 0 group by machine, state order by machine, state;
+
+-- name: clocks_in_history
+-- What became of clocks between two instants of business time (null: any), by machine and clock. `met` counts those met in time, `met_late` the
+-- others; the shares of the time it took, in seconds, are of all that were met.
+select
+    h.machine, x.clock,
+    count(*) filter (where x.what = 'met' and coalesce(x.late, 0) = 0) as met,
+    count(*) filter (where x.what = 'met' and x.late > 0) as met_late,
+    count(*) filter (where x.what = 'breached') as breached,
+    count(*) filter (where x.what = 'withdrawn') as withdrawn,
+    count(*) filter (where x.what = 'void') as void,
+    percentile_disc(array[0.5, 0.9, 0.99]) within group (order by x.took) filter (where x.what = 'met') as took
+from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, owner text, took float8, late float8)
+where h.clocks is not null and ($1::text is null or h.machine = $1)
+    and ($2::timestamptz is null or h.time >= $2) and ($3::timestamptz is null or h.time < $3)
+group by h.machine, x.clock order by h.machine, x.clock;
+
+-- name: breaches_by_owner
+-- Whose turn it was when targets were passed; breaches withdrawn afterwards are counted too.
+select h.machine, x.clock, coalesce(x.owner, '') as owner, count(*) as breached
+from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, owner text)
+where h.clocks is not null and x.what = 'breached' and ($1::text is null or h.machine = $1)
+    and ($2::timestamptz is null or h.time >= $2) and ($3::timestamptz is null or h.time < $3)
+group by h.machine, x.clock, x.owner order by h.machine, x.clock, breached desc, owner;

@@ -1,0 +1,61 @@
+"""Commands on time and turns: what became of the clocks, and whose turn it is."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from stream.ops.command import AppOption, OutputOption, awaited, group, instant
+from stream.ops.render import Output, show
+from stream.ops.site import read_site
+from stream.ops.sla import as_csv, read_report, report_table
+from stream.ops.turns import read_turns, turns_table
+
+sla = group("SLA: what became of the clocks.\n\nExample: stream sla report --since 2026-03-01")
+
+MachineOption = Annotated[str | None, typer.Option(help="Only of this machine.")]
+
+
+class Form(StrEnum):
+    """For whom a report is written."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+
+
+@sla.command("report")
+def report(
+    machine: MachineOption = None,
+    since: Annotated[str | None, typer.Option(help="From this instant of business time on; RFC 3339.")] = None,
+    until: Annotated[str | None, typer.Option(help="Before this instant.")] = None,
+    output: Annotated[Form, typer.Option("--output", "-o", help="For people, for programs, or for a spreadsheet.")] = Form.TABLE,
+) -> None:
+    """How many clocks were met, in time or late, how many breaches were told and withdrawn, whose turn it was, and how long it took.
+
+    Durations are of each clock's own time: without its pauses, and working time where it has a calendar.
+
+    Examples: stream sla report --machine ticket --since 2026-03-01 --until 2026-04-01 · stream sla report -o csv > march.csv
+    """
+    found = awaited(read_report(read_site(), machine, instant(since), instant(until)))
+    if output is Form.CSV:
+        sys.stdout.write(as_csv(found))
+    else:
+        show(Output(output.value), found, report_table(found))
+
+
+def owners(
+    owner: Annotated[str | None, typer.Option(help="Only what this owner has.")] = None,
+    machine: MachineOption = None,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Whose turn it is: how many entities rest in each state that somebody owns, and since when the oldest does.
+
+    Example: stream owners --owner desk
+    """
+    found = awaited(read_turns(read_site({"app": app}), owner, machine))
+    show(output, found, turns_table(found))
