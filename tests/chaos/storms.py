@@ -86,9 +86,12 @@ def _generation(scene: Scene) -> int:
 
 def relays(scene: Scene, count: int) -> None:
     """The relay that holds most shards killed, once every four thousand messages that were sent."""
-    scene.feeder.feed(EVERY * (count + 1) * 11 // 10)
+    scene.feeder.feed(EVERY * count)
     for turn in range(1, count + 1):
         while _sent(scene) < turn * EVERY:
+            # How many messages come of an event is up to the events.
+            if scene.feeder.idle:
+                scene.feeder.feed(EVERY // 4)
             scene.pause(0.1)
         while not (name := _active(scene)):
             scene.pause(0.02)
