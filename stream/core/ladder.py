@@ -38,7 +38,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where one clock of one entity stands. `spent` was used up before `runs`, the instant since when it runs (None: it stands still).
 
     `level` is the rung that comes next; `breached` is when the target was passed, None again once that is withdrawn. `stands` is why it stands
-    still, a `Mode`.
+    still, a `Mode`; `stood` is since when it does, or last did.
     """
 
     target: timedelta
@@ -47,6 +47,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     runs: datetime | None = None
     breached: datetime | None = None
     stands: str = ""
+    stood: datetime | None = None
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -114,20 +115,21 @@ def shifted(dial: Dial, reading: Reading, mode: Mode, when: datetime, at: dateti
 def stopped(dial: Dial, reading: Reading, mode: Mode, when: datetime) -> tuple[Reading, list[Note]]:
     """Stop a clock as of `when`, or where it began to run if that was later."""
     spent, notes = _spent(dial, reading, when), list[Note]()
-    level, breached = reading.level, reading.breached
+    level, breached, stood = reading.level, reading.breached, reading.stood if reading.runs is None else max(reading.runs, when)
     if breached is not None and when < breached:
         notes.append(Note(dial.name, WITHDRAWN, due=breached))
-        level, breached = BREACH, None
+        level, breached, stood = BREACH, None, when
     if mode is not Mode.PAUSED:
         late = max(spent - reading.target, timedelta(0)).total_seconds()
         notes.append(Note(dial.name, mode.value, took=spent.total_seconds(), late=late))
-    return replace(reading, spent=spent, runs=None, level=level, breached=breached, stands=mode), notes
+    return replace(reading, spent=spent, runs=None, level=level, breached=breached, stands=mode, stood=stood), notes
 
 
 def _spent(dial: Dial, reading: Reading, when: datetime) -> timedelta:
     if reading.breached is not None and when < reading.breached and (reading.runs is None or when < reading.runs):
-        # It stood still since; what it had used up by then is known from the breach.
-        return max(reading.target - between(dial.target, when, reading.breached), timedelta(0))
+        # Afterwards it ran on until it last stood still, and that is taken off; with another pause in between, too much of it.
+        stood = reading.stood or when
+        return max(reading.spent - between(dial.target, min(when, stood), stood), timedelta(0))
     if reading.runs is None:
         return reading.spent
     return reading.spent + between(dial.target, reading.runs, max(reading.runs, when))

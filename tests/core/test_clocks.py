@@ -182,6 +182,19 @@ def test_a_late_event_that_met_the_clock_while_it_stood_still_withdraws_too() ->
     assert solving(play)[-1] == ("breached", 210)
 
 
+def test_a_breach_told_at_once_for_a_shorter_target_and_withdrawn_leaves_what_was_left() -> None:
+    play = played((0, "booked", 8), (10, "begun"), (200, "rated", 2), (210, "asked"), (90, "solved"), (300, "failed"), (329, "fire"))
+    assert solving(play) == [("warned", 200), ("breached", 200), ("withdrawn", 90)]
+    tell(play, (330, "fire"))
+    assert solving(play)[-1] == ("breached", 330)
+
+
+def test_a_pause_between_the_late_event_and_the_breach_is_no_time_of_the_clock() -> None:
+    play = played((0, "booked", 2), (10, "begun"), (100, "asked"), (200, "begun"), (230, "fire"), (80, "solved"), (300, "failed"), (400, "fire"))
+    assert solving(play) == [("warned", 60), ("breached", 220), ("withdrawn", 80), ("breached", 340)]
+    assert [n.took for n in notes(play) if n.clock == "solving" and n.what == "met"] == [80 * 60.0]
+
+
 def test_clocks_of_a_parked_entity_ring_and_the_move_they_cause_joins_the_line() -> None:
     play = played((0, "booked", 1), (10, "begun"), (20, "rated", 13), (70, "fire"))
     assert ([type for type, _ in solving(play)], play.state(V)) == (["warned", "breached"], "working")
