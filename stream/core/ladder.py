@@ -107,7 +107,9 @@ def shifted(dial: Dial, reading: Reading, mode: Mode, when: datetime, at: dateti
     """The reading after a move at `at` into a state of this mode, by an event of its own time `when`; and what is to be noted."""
     if mode is Mode.RUNS:
         return (reading if reading.runs is not None else replace(reading, runs=at, stands="")), []
-    if reading.stands == mode:
+    late = reading.breached is None or reading.breached <= when
+    if reading.stands == mode or (reading.stands == Mode.MET and late):
+        # Met once, it stays met until it runs again; only an event from before its breach has more to say.
         return reading, []
     return stopped(dial, reading, mode, when)
 

@@ -195,6 +195,11 @@ def test_a_pause_between_the_late_event_and_the_breach_is_no_time_of_the_clock()
     assert [n.took for n in notes(play) if n.clock == "solving" and n.what == "met"] == [80 * 60.0]
 
 
+def test_a_clock_once_met_is_not_void_at_its_end_and_is_met_once() -> None:
+    play = played((0, "booked"), (10, "begun"), (100, "solved"), (200, "ended"))
+    assert [n.what for n in notes(play) if n.clock == "solving"] == ["met"]
+
+
 def test_clocks_of_a_parked_entity_ring_and_the_move_they_cause_joins_the_line() -> None:
     play = played((0, "booked", 1), (10, "begun"), (20, "rated", 13), (70, "fire"))
     assert ([type for type, _ in solving(play)], play.state(V)) == (["warned", "breached"], "working")
