@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import msgspec
 
 from schemas.billing import PrepareBilling, TakeBackBilling
@@ -20,9 +22,10 @@ from schemas.dispatch import (
     CallReceived,
     CallReopened,
 )
-from stream import Data, Machine, Owner, State, any_of, opens
+from stream import Clock, Data, Machine, Owner, State, any_of, minutes, opens
 
-DISPATCHER, CREW, BILLING = Owner("dispatcher"), Owner("crew"), Owner("billing")
+DISPATCHER, CREW, BILLING, DUTY = Owner("dispatcher"), Owner("crew"), Owner("billing"), Owner("duty lead")
+URGENT = frozenset({"3", "E"})
 BILLABLE = frozenset({"Code 2 Transport", "Code 3 Transport"})
 
 
@@ -44,6 +47,11 @@ class Call(Data):
 def bill_id(c: Call, number: int) -> str:
     """Every bill of a call has a number of its own, so none is prepared twice and each can be named when it is taken back."""
     return f"{c.call_id}/{number}"
+
+
+def arrival_target(c: Call) -> timedelta:
+    """How long a customer may wait for the first unit."""
+    return minutes(10 if c.priority in URGENT else 25)
 
 
 def receive(e: CallReceived) -> Call:
@@ -168,10 +176,13 @@ billed = State[Call]("billed", owner=BILLING)
 everywhere = any_of(received, responding, attended, closed, billed)
 underway = any_of(received, responding, attended)
 
+first_arrival = Clock[Call]("first arrival", within=arrival_target, met=(attended,), void=(closed, billed), escalate_to=DUTY)
+
 call = Machine[Call](
     "call",
     data=Call,
     events=(CallEvent, AssignmentEvent),
+    clocks=(first_arrival,),
     transitions=(
         opens(CallReceived, to=received, then=receive),
         everywhere.on(CallEntered),  # comes by another topic than what units do, so there is no order between the two

@@ -12,6 +12,7 @@ from tests.fold.tickets import BORN, LEADS
 
 BEGIN = datetime(2026, 3, 2, 8, tzinfo=UTC)
 PAUSES = (0, 1, 2, 5, 14, 15, 16, 60, 61, 240, 480, 700)
+LATE = (*PAUSES, 1440, 3000)
 UNIT = ("dispatched", "en_route", "on_scene", "transport_started", "arrived_hospital", "available")
 ENDINGS = ("Code 2 Transport", "Code 3 Transport", "Fire", "Cancelled")
 
@@ -41,7 +42,7 @@ def _life(chance: random.Random, id: str) -> Iterator[Fact]:
         sensible = [type for type, leads in LEADS.items() if state in leads] if state else ["ticket.opened"] * 6 + [*BORN]
         type = chance.choice(sensible if sensible and chance.random() < 0.85 else list(LEADS))
         at += timedelta(minutes=chance.choice(PAUSES))
-        told = at - timedelta(minutes=chance.choice(PAUSES)) if chance.random() < 0.1 else at
+        told = at - timedelta(minutes=chance.choice(LATE)) if chance.random() < 0.1 else at
         yield Fact(f"{id}-{n}", told, type, {"ticket_id": id, **_more(chance, type)}, chance.choice(("ann", "bob", "")))
         state = LEADS[type].get(state, state) if state else BORN.get(type, "")
 
@@ -66,7 +67,7 @@ def _more(chance: random.Random, type: str) -> dict[str, str | int]:
 
 def _call(chance: random.Random, id: str) -> Iterator[Fact]:
     at = BEGIN + timedelta(minutes=chance.randint(0, 600))
-    told = [_told(at, "call.received", priority="3"), _told(at, "call.entered")]
+    told = [_told(at, "call.received", priority=chance.choice("32E")), _told(at, "call.entered")]
     for unit in range(chance.randint(0, 4)):
         then = at + timedelta(minutes=chance.choice((-1, 0, 3, 3, 60)) if unit == 0 else chance.choice((1, 20, 120)))
         for stage in UNIT:

@@ -6,9 +6,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.fold.facts import Fact
-from tests.fold.tally import Tally
+from tests.fold.tally import Tally, Thing
+from tests.fold.watch import NOTHING, OFFICE, Hours, Watch
 
-ALLOWED = {1: timedelta(minutes=15), 2: timedelta(hours=1), 3: timedelta(hours=4), 4: timedelta(hours=8)}
+TARGETS = {
+    "response": {1: timedelta(minutes=15), 2: timedelta(hours=1), 3: timedelta(hours=4), 4: timedelta(hours=8)},
+    "resolution": {1: timedelta(hours=4), 2: timedelta(hours=10), 3: timedelta(hours=50), 4: timedelta(hours=100)},
+}
 PATIENCE = timedelta(days=1)
 
 BORN: dict[str, str] = {
@@ -39,25 +43,41 @@ LEADS: dict[str, dict[str, str]] = {
 }
 
 
+OWNERS = {
+    "New": "service desk",
+    "Triaged": "service desk",
+    "Waiting on customer": "customer",
+    "In progress": "resolver group",
+    "Blocked": "desk lead",
+}
+RUNS = {"response": ("New", "Triaged"), "resolution": ("New", "Triaged", "In progress", "Blocked")}
+TAKEN_OVER = ("New", "Triaged", "In progress")
+
+
 @dataclass
 class Ticket:
-    """What decides about a ticket. `due` while its rest in New is watched, `late` once that was too long, `parked` once a handler failed."""
+    """What decides about a ticket. `parked` once a handler failed."""
 
     id: str
     state: str = ""
     since: datetime | None = None
     moved: datetime | None = None
     title: str = ""
-    due: datetime | None = None
-    late: datetime | None = None
+    priority: int = 3
+    watches: list[Watch] = field(default_factory=list[Watch])
     parked: bool = False
     early: list[tuple[Fact, datetime]] = field(default_factory=list[tuple[Fact, datetime]])
 
+    @property
+    def thing(self) -> Thing:
+        return Thing("ticket", self.id, self.state, OWNERS.get(self.state, "service desk"), "desk lead")
+
 
 class Tickets:
-    """The fold. Facts of one ticket must come in order."""
+    """The fold. Facts of one ticket must come in order. `hours` are those whose time counts."""
 
-    def __init__(self) -> None:
+    def __init__(self, hours: Hours = OFFICE) -> None:
+        self.hours = hours
         self.tickets: dict[str, Ticket] = {}
         self.tally = Tally()
 
@@ -82,16 +102,26 @@ class Tickets:
 
     def total(self) -> Tally:
         self.tally.states = {("ticket", t.id): t.state for t in self.tickets.values() if t.state}
+        self.tally.priorities = {("ticket", t.id): str(t.priority) for t in self.tickets.values() if t.state}
         return self.tally
 
     def _pass(self, ticket: Ticket, until: datetime) -> None:
-        if ticket.due is not None and ticket.since is not None and ticket.due <= until:
-            self.tally.breach("ticket", ticket.id, "New", ("service desk", "desk lead"), (ticket.since, ticket.due))
-            ticket.moved = max(ticket.due, ticket.moved or ticket.due)
-            ticket.late, ticket.due = ticket.due, None
+        while alarms := [(due, watch.name, watch) for watch in ticket.watches if (due := watch.due(ticket.moved or until)) and due <= until]:
+            due, _, watch = min(alarms, key=lambda alarm: alarm[:2])
+            self._ring(ticket, watch, due)
         for fact, limit in [early for early in ticket.early if early[1] <= until]:
             self.tally.expire("ticket", ticket.id, (fact.id, fact.type), limit)
             ticket.early.remove((fact, limit))
+
+    def _ring(self, ticket: Ticket, watch: Watch, at: datetime) -> None:
+        breach = watch.rung == 1
+        self.tally.ring(ticket.thing, ticket.since or at, watch.climb(at))
+        ticket.moved = max(at, ticket.moved or at)
+        if breach and ticket.state in TAKEN_OVER:
+            if ticket.parked:
+                self.tally.outcomes["ticket", "parked"] += 1
+            elif watch.name == "resolution" and ticket.priority == 1:
+                self._shift(ticket, "Blocked", ticket.moved, ticket.moved)
 
     def _meet(self, ticket: Ticket, fact: Fact) -> None:
         if ticket.parked:
@@ -117,15 +147,34 @@ class Tickets:
 
     def _enter(self, ticket: Ticket, fact: Fact, state: str) -> None:
         self.tally.outcomes["ticket", "applied"] += 1
+        moved = ticket.moved = max(fact.time, ticket.moved or fact.time)
         if fact.type == "ticket.opened":
             ticket.title = str(fact.body.get("title", "")) or ticket.title
-        ticket.moved = max(fact.time, ticket.moved or fact.time)
-        if state == ticket.state:
-            return
-        if ticket.late is not None and fact.time < ticket.late:
-            self.tally.withdraw("ticket", ticket.id, ticket.state, ("service desk", "desk lead"), ticket.late, fact.time)
-        ticket.state, ticket.since, ticket.late = state, ticket.moved, None
-        ticket.due = ticket.moved + ALLOWED[int(fact.body.get("priority", 3))] if state == "New" else None
+            ticket.priority = int(fact.body.get("priority", 3))
+        if not ticket.state:
+            ticket.watches = [
+                Watch("response", self.hours, NOTHING),
+                Watch("resolution", self.hours, NOTHING, warns=True, repeat=timedelta(hours=50), reasons=("vendor", "parts", "workload")),
+            ]
+            for watch in ticket.watches:
+                watch.start(moved)
+        for watch in ticket.watches:
+            watch.target = TARGETS[watch.name][ticket.priority]
+        if state != ticket.state:
+            self._shift(ticket, state, fact.time, moved)
+
+    def _shift(self, ticket: Ticket, state: str, when: datetime, moved: datetime) -> None:
+        for watch in ticket.watches:
+            if state in RUNS[watch.name]:
+                watch.start(moved)
+                continue
+            word = "paused" if watch.name == "resolution" and state == "Waiting on customer" else "met"
+            for note, breach in watch.stop(word, when):
+                if breach is not None:
+                    self.tally.withdraw(ticket.thing, watch.name, breach, when)
+                else:
+                    self.tally.note("ticket", watch.name, note)
+        ticket.state, ticket.since = state, moved
 
 
 def _text(ticket: Ticket, fact: Fact) -> str | None:

@@ -34,6 +34,17 @@ def headers_of(fact: Fact) -> list[tuple[str, bytes]]:
     return [*((f"ce_{name}", text.encode()) for name, text in attributes.items()), ("content-type", b"application/json")]
 
 
+def note_clocks(tally: Tally, machine: str, notes: str) -> None:
+    """What a history row says of clocks, as the table has it."""
+    for note in json.loads(notes or "[]"):
+        tally.note(machine, note["clock"], "met late" if note["what"] == "met" and note.get("late") else note["what"])
+
+
+def note_priorities(tally: Tally, rows: Iterable[tuple[str, str, bytes]]) -> None:
+    """What (machine, id, data) say of priorities."""
+    tally.priorities.update({(machine, id): str(known["priority"]) for machine, id, data in rows if "priority" in (known := json.loads(data))})
+
+
 class InMemory:
     """Batches are of 1 to `most` records from a random topic, so that topics overtake each other; `now` is the database's clock."""
 
@@ -80,6 +91,9 @@ class InMemory:
                 tally.outcomes[ref.machine, "parked"] += parked
         for message in self.messages:
             tally.say(message.topic, message.type, message.key.decode(), json.loads(message.value))
+        for row in self.history:
+            note_clocks(tally, row.ref.machine, row.clocks)
+        note_priorities(tally, ((ref.machine, ref.id, entity.data) for ref, entity in self.entities.items() if entity.born))
         return tally
 
     def _process(self, claim: Claim) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,10 +19,10 @@ TRANSPORT = ("dispatched", "en_route", "on_scene", "transport_started", "arrived
 class Room:
     """A control room: one call, told minute by minute, both hops drained after each word."""
 
-    def __init__(self) -> None:
+    def __init__(self, priority: str = "3") -> None:
         self.engine = InMemory(app, NINE + timedelta(days=1))
         self.minute = 0
-        self.say("call.received", priority="3")
+        self.say("call.received", priority=priority)
 
     def say(self, type: str, **body: str | int) -> None:
         self.minute += 1
@@ -39,6 +40,11 @@ class Room:
     @property
     def said(self) -> list[str]:
         return [message.type for message in self.engine.messages if message.emitter.machine == "call"]
+
+    def breaches(self, key: str) -> list[tuple[str, str]]:
+        """(clock, whom it tells) of what was said of breaches."""
+        told = [json.loads(m.value) for m in self.engine.messages if m.type == "sla.breached" and m.key == key.encode()]
+        return [(body["clock"], body["escalate_to"]) for body in told]
 
     def bills(self) -> list[tuple[str, str]]:
         orders = [message for message in self.engine.messages if message.topic == "billing"]
@@ -95,6 +101,24 @@ def test_the_call_sees_what_an_assignment_accepted_and_not_every_button() -> Non
     room.say("call.disposed", disposition="Code 2 Transport")
     assert [row.event_type for row in room.engine.history if row.outcome == "rejected"] == ["unit.transport_started", "unit.arrived_hospital"]
     assert (room.state, room.bills()) == ("closed", [])
+
+
+@pytest.mark.parametrize(("priority", "allowed"), [("3", 10), ("E", 10), ("2", 25)])
+def test_the_duty_lead_is_told_of_a_call_that_nobody_reached_in_time(priority: str, allowed: int) -> None:
+    room = Room(priority)
+    room.unit("A", "dispatched", "en_route")
+    room.engine.tick(NINE + timedelta(minutes=1 + allowed, seconds=-1))
+    assert room.breaches("C1") == []
+    room.engine.tick(NINE + timedelta(minutes=1 + allowed))
+    assert room.breaches("C1") == [("first arrival", "duty lead")]
+
+
+@pytest.mark.parametrize("last", ["on_scene", "available"])
+def test_nobody_is_told_of_a_call_that_was_reached_or_that_all_units_left(last: str) -> None:
+    room = Room()
+    room.unit("A", "dispatched", "en_route", last)
+    room.engine.tick(NINE + timedelta(minutes=59))
+    assert room.breaches("C1") == []
 
 
 def test_a_unit_that_does_not_start_driving_is_escalated() -> None:

@@ -66,8 +66,29 @@ def test_a_new_ticket_left_alone_is_escalated_once_after_its_target() -> None:
     assert said(lived(OPENED, (16, "opened", {}), STARTED, upto=600)).count("sla.breached") == 1
 
 
-def test_an_amendment_does_not_give_a_new_ticket_more_time() -> None:
-    assert said(lived(OPENED, (10, "opened", {"priority": 4}), upto=15)) == ["sla.breached"]
+def test_a_target_follows_the_priority() -> None:
+    assert said(lived(OPENED, (10, "opened", {"priority": 4}), upto=479)) == []
+    assert said(lived((0, "opened", {"priority": 4}), (100, "opened", {"priority": 1}), upto=100)) == ["sla.breached"]
+
+
+def test_nobody_is_late_while_the_office_is_closed() -> None:
+    opened: Told = (8 * 60, "opened", {"priority": 3})  # an hour before it closes
+    assert said(lived(opened, upto=26 * 60 - 1)) == []
+    assert said(lived(opened, upto=26 * 60)) == ["sla.breached"]
+
+
+def test_a_critical_ticket_that_is_not_resolved_in_time_goes_to_the_lead() -> None:
+    late = lived(OPENED, STARTED, upto=240)
+    assert said(late) == ["sla.warned", "sla.breached"]
+    assert late.entities[Ref("ticket", "T1")].state == "Blocked"
+    assert lived((0, "opened", {"priority": 2}), STARTED, upto=25 * 60).entities[Ref("ticket", "T1")].state == "In progress"
+
+
+def test_the_resolution_clock_stands_still_while_the_customer_has_the_turn() -> None:
+    asked: Told = (6, "asked", {})
+    assert said(lived(OPENED, STARTED, asked, upto=24 * 60)) == []
+    assert said(lived(OPENED, STARTED, asked, (106, "answered", {}), upto=339)) == ["sla.warned"]
+    assert said(lived(OPENED, STARTED, asked, (106, "answered", {}), upto=340)) == ["sla.warned", "sla.breached"]
 
 
 @pytest.mark.parametrize(("minute", "expected"), [(14, ["sla.breached", "sla.withdrawn"]), (15, ["sla.breached"])])

@@ -15,6 +15,7 @@ from rich.console import Console
 from handlers import app
 from stream.dev.stack import Stack, memory_home, remove_home
 from stream.dev.stage import Stage
+from tests.fold.tally import Tally
 from tests.replay.course import Course, Outcome, Wish
 from tests.replay.load import Load, read
 
@@ -59,12 +60,22 @@ def report(outcome: Outcome, kills: int, took: float) -> None:
     for (machine, state, type, reason), n in outcome.found.rejected.most_common():
         console.print(f"  {n:>6,}  {machine}: {state or 'unborn'} x {type} ({reason})")
     console.print(f"final states of {len(outcome.found.states):,} entities, {outcome.found.breaches:,} breaches")
+    report_clocks(outcome.found)
     console.print(f"said (repeats dropped: {outcome.heard.repeats:,}):")
     said = Counter({(topic, type): 0 for topic, type, _, _ in outcome.found.said})
     for (topic, type, _, _), n in outcome.found.said.items():
         said[topic, type] += n
     for (topic, type), n in sorted(said.items()):
         console.print(f"  {n:>6,}  {topic}: {type}")
+
+
+def report_clocks(found: Tally) -> None:
+    breached = found.breached()
+    for machine, clock in sorted({(machine, clock) for machine, clock, _ in found.noted}):
+        counts = {what: n for (owner, name, what), n in sorted(found.noted.items()) if (owner, name) == (machine, clock)}
+        by = {priority: n for (owner, name, priority), n in sorted(breached.items()) if (owner, name) == (machine, clock) and priority}
+        shares = f" (by priority: {', '.join(f'{priority} {n:,}' for priority, n in by.items())})" if by else ""
+        console.print(f"  clock {machine}: {clock}: {', '.join(f'{what} {n:,}' for what, n in counts.items())}{shares}")
 
 
 def main() -> int:
@@ -79,7 +90,7 @@ def main() -> int:
     for line in faults:
         console.print(f"[red]differs[/red] {line}")
     console.print(
-        "[red]NOT EQUAL to the fold[/red]" if faults else "[green]equal to the fold[/green]: states, counts, rejected moves, breaches, follow-ups"
+        "[red]NOT EQUAL to the fold[/red]" if faults else "[green]equal to the fold[/green]: states, counts, rejected moves, clocks, follow-ups"
     )
     return 1 if faults else 0
 

@@ -21,7 +21,7 @@ from tests.fold.dispatch import Dispatch
 from tests.fold.facts import Fact
 from tests.fold.tally import Tally
 from tests.fold.tickets import Tickets
-from tests.handlers.in_memory import OWN
+from tests.handlers.in_memory import OWN, note_clocks, note_priorities
 from tests.replay.load import Load
 from tests.replay.wire import Heard, Producer, listen, places
 
@@ -173,6 +173,9 @@ class Course:
         for r in await fetch("rejected"):
             found.outcomes[r["machine"], "rejected"] += r["n"]
             found.rejected[r["machine"], r["from_state"], r["event_type"], r["reason"]] += r["n"]
+        for r in await fetch("noted"):
+            note_clocks(found, r["machine"], r["clocks"])
+        note_priorities(found, [(r["machine"], r["id"], r["data"]) for r in await fetch("data")])
         return Outcome(self._fold.total(), found, heard, dict((await fetch("verdicts"))[0].items()), self._crashes)
 
 

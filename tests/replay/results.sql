@@ -22,6 +22,13 @@ select machine, from_state, event_type, reason, count(*) as n from history where
 -- name: parked
 select machine, count(*) as n from waiting where outcome = 'parked' group by machine;
 
+-- name: noted
+-- What became of clocks.
+select machine, clocks from history where clocks is not null;
+
+-- name: data
+select machine, id, data from entity where version > 0;
+
 -- name: due
 -- Timers that the ticker has still to fire up to an instant.
 select count(*) as n from timer where due_at <= $1;
