@@ -1,4 +1,4 @@
-"""One event tried on its entity, and what became of it booked; then those that waited in the entity's line for it.
+"""One event tried on its entity, and what became of it booked.
 
 What the author wrote may raise. Then nothing of that step is kept and the event parks with the error.
 """
@@ -48,33 +48,6 @@ def _put_back(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waitin
     page.entity.line.append(waiting)
     page.entity.line.sort(key=lambda w: (w.id == 0, w.id))
     ledger.lined(page)
-
-
-def drain(ledger: Ledger, page: Page) -> None:
-    """Try deferred events from the head, in order, until one does not fit or fails."""
-    line = page.entity.line
-    while line and not page.entity.parked:
-        waiting = line[0]
-        envelope = revived(ledger, page, waiting)
-        if envelope is None:
-            continue
-        result, messages = attempt(ledger, page, envelope)
-        if isinstance(result, Halt) and result.outcome is Outcome.DEFERRED:
-            return
-        del line[0]
-        ledger.lined(page)
-        ledger.count("drained")
-        if isinstance(result, Halt):
-            if result.outcome is Outcome.PARKED:
-                waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, result.error, None
-                waiting.attempts += 1
-                page.changed.add(waiting.id)
-                line.insert(0, waiting)
-                ledger.halted(page, envelope, result, door=ledger.door)
-            else:
-                book_halt(ledger, page, envelope, result)
-        else:
-            ledger.moved(page, envelope, result, messages, door=ledger.door)
 
 
 def revived(ledger: Ledger, page: Page, waiting: Waiting) -> Envelope | None:

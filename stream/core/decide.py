@@ -15,10 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from stream.core.advance import Halt
-from stream.core.booking import BEHIND, attempt, book_halt, drain, failed, revived, safe
+from stream.core.booking import BEHIND, attempt, book_halt, failed, revived, safe
 from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Entity, Envelope, Waiting
-from stream.core.firing import fire
+from stream.core.firing import drain, fire
 from stream.core.ledger import Ledger, Page, Revive
 from stream.core.order import Decoded, Deliver, Fire, Order, Retry
 from stream.core.outcome import Outcome, Reason, Verdict

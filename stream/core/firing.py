@@ -1,4 +1,7 @@
-"""Timers that fall due: clocks that are told and may move their entity, moves after a time, and events that have waited too long."""
+"""What comes to an entity by itself: timers that fall due, and deferred events whose turn has come.
+
+Timers are clocks that are told and may move their entity, moves after a time, and the limits of events that have waited too long.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from datetime import datetime
 import msgspec
 
 from stream.core.advance import IGNORED, Halt, Step
-from stream.core.booking import BEHIND, attempt, book_halt, drain, revived
+from stream.core.booking import BEHIND, attempt, book_halt, revived
 from stream.core.changes import Message
 from stream.core.clock import AfterElapsed, ClockEvent, SlaBreached, WaitExpired
 from stream.core.codec import record_of
-from stream.core.entity import Envelope
+from stream.core.entity import Envelope, Waiting
 from stream.core.event import Event
 from stream.core.identity import digest, emitted_id
 from stream.core.ladder import BREACH, Dial, Note, Reading, breach_of, climbed, due_of, lateness, rung
@@ -39,6 +42,54 @@ def fire(ledger: Ledger, page: Page, upto: datetime, reason: str) -> None:
             _elapse(ledger, page, name, due, reason)
         else:
             _ring(ledger, page, name, due, reason)
+
+
+def drain(ledger: Ledger, page: Page) -> None:
+    """Try deferred events from the head, in order, until one does not fit or fails; what is due before each of them fires before it.
+
+    What fires there drains nothing itself: the line goes on here, so that timers and waiting events in turns do not nest.
+    """
+    if page.draining:
+        return
+    page.draining = True
+    while page.entity.line and not page.entity.parked:
+        if not _drained(ledger, page, page.entity.line[0]):
+            break
+    page.draining = False
+
+
+def _drained(ledger: Ledger, page: Page, waiting: Waiting) -> bool:
+    """Whether the line goes on: this one has left its head, or fails there."""
+    envelope = revived(ledger, page, waiting)
+    if envelope is None:
+        return True
+    fire(ledger, page, envelope.time, "")
+    line = page.entity.line
+    if page.entity.parked or not line or line[0] is not waiting:
+        return True
+    result, messages = attempt(ledger, page, envelope)
+    if isinstance(result, Step):
+        _leaves(ledger, page)
+        ledger.moved(page, envelope, result, messages, door=ledger.door)
+        return True
+    if result.outcome is Outcome.DEFERRED:
+        return False
+    _leaves(ledger, page)
+    if result.outcome is Outcome.PARKED:
+        waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, result.error, None
+        waiting.attempts += 1
+        page.changed.add(waiting.id)
+        line.insert(0, waiting)
+        ledger.halted(page, envelope, result, door=ledger.door)
+    else:
+        book_halt(ledger, page, envelope, result)
+    return True
+
+
+def _leaves(ledger: Ledger, page: Page) -> None:
+    del page.entity.line[0]
+    ledger.lined(page)
+    ledger.count("drained")
 
 
 def _own(ledger: Ledger, page: Page, name: str, event: Event, due: datetime) -> Envelope:

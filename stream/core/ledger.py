@@ -25,7 +25,10 @@ Revive = Callable[[Record], Envelope]
 
 @dataclass(slots=True, eq=False)
 class Page:
-    """One entity during a batch, and what was stored of it before. The entity's `clocks` are never changed in place."""
+    """One entity during a batch, and what was stored of it before. The entity's `clocks` are never changed in place.
+
+    `draining`: somebody further up is going through its line.
+    """
 
     entity: Entity
     machine: AnyMachine
@@ -34,6 +37,7 @@ class Page:
     clocks: dict[str, Reading]
     line: frozenset[int]
     touched: bool = False
+    draining: bool = False
     changed: set[int] = field(default_factory=set[int])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from stream import SlaBreached
+from stream import App, Data, Event, Machine, Ref, SlaBreached, State, any_of, minutes, opens
 from stream.core.outcome import Outcome, Reason
 from tests.core.jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app
 from tests.core.play import Play, at
@@ -52,6 +52,48 @@ def test_the_ticker_fires_what_is_due_and_nothing_twice() -> None:
     play.fire(A, 21)
     assert play.said() == ["sla.breached"]
     assert play.outcomes()[-1] == ("applied", "silent_feed")
+
+
+def test_what_waits_in_a_line_meets_its_clocks_as_if_it_had_not_been_early() -> None:
+    said = [(JobOpened(job_id="a", size=1), 0, "1"), (JobStarted(job_id="a"), 30, "2")]
+    after, before = Play(app), Play(app)
+    for each in said:
+        after.send(each)
+    for each in reversed(said):
+        before.send(each)
+    assert after.said() == before.said() == ["sla.breached"]
+    assert [(h.event_type, h.time, h.clocks) for h in before.all.history] == [(h.event_type, h.time, h.clocks) for h in after.all.history]
+    assert (before.entities[A].line, before.state(A)) == ([], "working")
+
+
+class PulseEvent(Event, topic="pulses", key="id"):
+    id: str
+
+
+class PulseBegun(PulseEvent, type="pulse.begun"): ...
+
+
+class PulseFelt(PulseEvent, type="pulse.felt"): ...
+
+
+class Pulse(Data):
+    id: str
+
+
+def begin(e: PulseBegun) -> Pulse:
+    return Pulse(id=e.id)
+
+
+def test_timers_in_turns_before_an_event_that_waits_are_many_and_do_not_nest() -> None:
+    up, down, felt = State[Pulse]("up"), State[Pulse]("down"), State[Pulse]("felt", final=True)
+    rows = (
+        *(opens(PulseBegun, to=up, then=begin), up.after(minutes(1), to=down), down.after(minutes(1), to=up)),
+        any_of(up, down).on(PulseFelt, to=felt),
+    )
+    play, ref = Play(App("ward", machines=(Machine("pulse", data=Pulse, events=(PulseEvent,), transitions=rows),))), Ref("pulse", "p")
+    play.send((PulseFelt(id="p"), 1000, "2"))
+    play.send((PulseBegun(id="p"), 0, "1"))
+    assert (play.state(ref), play.counts["fired"], play.entities[ref].time) == ("felt", 1000, at(1000))
 
 
 def test_a_row_may_move_on_a_breach_and_an_after_row_moves_by_itself() -> None:
