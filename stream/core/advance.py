@@ -84,10 +84,10 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
 
 
 def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEvent) -> bool:
-    """A timer's event that waited in a line may come to what is no longer so."""
+    """A timer's event that waited in a line may come to what is no longer so, and any may come to a machine that was changed."""
     rests = event.state == entity.state and event.entered == entity.since
     if isinstance(event, AfterElapsed):
-        return not rests
+        return not rests or event.row >= len(machine.afters.get(event.state, ()))
     timer = timer_of(event.clock)
     dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
     if dial is None or reading is None or not (dial.across or rests):

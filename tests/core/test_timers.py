@@ -6,7 +6,7 @@ import msgspec
 
 from stream import App, Data, Event, Machine, Ref, SlaBreached, State, any_of, minutes, opens
 from stream.core.outcome import Outcome, Reason
-from tests.core.jobs import A, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app
+from tests.core.jobs import A, Job, JobDone, JobNoted, JobOpened, JobPaused, JobStarted, app, job
 from tests.core.play import Play, at
 
 
@@ -157,3 +157,19 @@ def test_what_a_person_released_first_makes_a_waiting_clock_void() -> None:
     assert (play.state(A), play.entities[A].line) == ("working", [])
     play.send((JobDone(job_id="a"), 60 * 24 * 3, "5"))
     assert play.state(A) == "closed"
+
+
+def test_an_after_that_the_machine_has_no_more_is_silent_in_a_line_too() -> None:
+    play, waiting = Play(app), Play(app)
+    for each in (play, waiting):
+        each.send((JobOpened(job_id="a", size=100), 0, "1"), (JobPaused(job_id="a"), 1, "2"))
+    waiting.take([waiting.record(JobNoted(job_id="a", text="n"), 2, "3")], fault="refused")
+    waiting.fire(A, 60 * 48 + 1)
+    assert [w.event_type for w in waiting.entities[A].line] == ["job.noted", "after.elapsed"]
+    less = Machine("job", data=Job, events=job.events, transitions=[row for row in job.transitions if row.after is None])
+    for before in (play, waiting):
+        later = Play(App("shop", machines=(less,)))
+        later.entities = before.entities
+        later.fire(A, 60 * 48 + 1)
+        later.retry(A)
+        assert (later.state(A), later.entities[A].line, later.entities[A].timers) == ("paused", [], {})
