@@ -110,8 +110,9 @@ class Session:
             self._end.set()
             with anyio.CancelScope(deadline=anyio.current_time() + self._set.drain, shield=True):
                 await self._mirror()
-                await self._log.stop()
+                # Before the log, which may take all the time there is: whoever runs sessions one after the other would leave a connection each time.
                 await self._adopter.close()
+                await self._log.stop()
 
     def _arrived(self, held: Holding) -> None:
         if self._end:

@@ -49,17 +49,18 @@ farm = App("farm", machines=(egg,))
 class Farm:
     """A database, a broker with a single partition, and a worker on both that takes one record at a time."""
 
-    def __init__(self, log: type[MemoryLog]) -> None:
+    def __init__(self, log: type[MemoryLog], *, store: type[MemoryStore] = MemoryStore, drain: float = 10.0) -> None:
         self.database, self.broker, self.stop = MemoryDatabase(), MemoryBroker({"eggs": 1}), Stop()
         telemetry = MemoryTelemetry()
         parts = WorkerParts(
             log=lambda: log(self.broker),
-            store=lambda: MemoryStore(self.database),
+            store=lambda: store(self.database),
             carry=carrying(farm, Settings(), telemetry.sampling),
             telemetry=telemetry,
             wake=lambda: None,
         )
-        self.worker = Worker(WorkerSettings(topics=farm.consumed, group="farm", owner="us", lanes=1, batch=1), parts, self.stop)
+        settings = WorkerSettings(topics=farm.consumed, group="farm", owner="us", lanes=1, batch=1, drain=drain)
+        self.worker = Worker(settings, parts, self.stop)
 
     def lay(self, n: int) -> None:
         made = record_of(EggLaid(id=f"e{n}"), id=f"laid-{n}", source="/hen", time=self.database.now())
@@ -141,3 +142,35 @@ async def test_a_partition_that_is_lost_while_its_log_is_asked_is_let_go() -> No
     ports = ReaderPorts(log=log, adopter=adopter, batch=1, clock=database.now, paused=lambda: False, ready=lambda: None, waits=Waits())
     await Reader(held, ports, stop=stop, after=None).run()
     assert (held.next_offset, held.full, held.drained_at) == (None, False, None)
+
+
+class Clinging(MemoryLog):
+    """Cannot leave its group in any time."""
+
+    async def stop(self) -> None:
+        await anyio.sleep_forever()
+
+
+class Counted(MemoryStore):
+    """Of how many it is known that they were closed."""
+
+    made, closed = 0, 0
+
+    def __init__(self, database: MemoryDatabase) -> None:
+        super().__init__(database)
+        Counted.made += 1
+
+    async def close(self) -> None:
+        Counted.closed += 1
+        await super().close()
+
+
+async def test_a_session_whose_log_does_not_end_in_time_leaves_no_connection_behind() -> None:
+    world = Farm(Clinging, store=Counted, drain=0.05)
+    world.lay(0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(world.worker.run)
+        with anyio.fail_after(30):
+            await world.taken(1)
+        world.stop.set()
+    assert Counted.made == Counted.closed == 2

@@ -286,11 +286,13 @@ class KafkaLog:
         return ""
 
     async def stop(self) -> None:
-        """Leaves the group, if that can be done in time. Partitions are reported as revoked first."""
-        consumer = self._consumer
-        if consumer is None:
+        """Leaves the group, if that can be done in time; it goes on doing so when the wait for it is cut short. Partitions are revoked first."""
+        if self._consumer is None:
             return
         self.drop([gate.place for gate in self._gates.values()])
+        await asyncio.wait({begin(self._leave(self._consumer))})
+
+    async def _leave(self, consumer: Consumer) -> None:
         if not await ended(consumer.stop(), self._settings.stop):
             consumer.abandon()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -100,16 +101,23 @@ async def test_a_task_of_the_client_that_has_died_is_a_fault(log: KafkaLog, task
     await unwell(log, f"its task for {task} has died")
 
 
+@pytest.mark.parametrize("patience", [30, 0.01])
 async def test_a_client_whose_stop_does_not_end_leaves_the_group_all_the_same(
-    kafka: str, log: KafkaLog, place: TopicPartition, monkeypatch: pytest.MonkeyPatch
+    kafka: str, log: KafkaLog, place: TopicPartition, monkeypatch: pytest.MonkeyPatch, patience: float
 ) -> None:
+    """Also when whoever stops it has less patience than the client is given."""
     stuck, stop = consumer_of(log), asyncio.Event()
 
     async def never() -> None:
         await stop.wait()
 
     monkeypatch.setattr(stuck, "stop", never)
-    await log.stop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(patience):
+            await log.stop()
+    async with asyncio.timeout(30):
+        while not stuck.dead():
+            await Stop().pause(0.05)
     later, watch = KafkaLog(settings(kafka)), Watch()
     await later.start([place.topic], vars(stuck)["_group_id"], watch)
     await watch.until(lambda: place in watch.owned)
