@@ -6,7 +6,8 @@ line, opened by the first `seek`, thrown away when revoked. A fetch keeps the ga
 its place. The position is the gate's own; after any error the client is sought back to it, so nothing the client lost on the way is lost.
 
 An empty fetch is a statement ("the log has no more"), on which clocks may fire. It is made only when the broker has answered for this partition
-during the wait and everything readable was delivered; a broker that is silent is an `UnavailableError` instead.
+twice during the wait, since the first answer may be to a question from before, and everything readable was delivered; a broker that is silent is
+an `UnavailableError` instead.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class KafkaLog:
     # -- the port
 
     async def fetch(self, place: TopicPartition, *, limit: int, within: timedelta) -> Sequence[Record]:
-        """Also waits while the gate is shut. An empty answer takes up to one round of the client's long poll (0.1 s) beyond `within`."""
+        """Also waits while the gate is shut. An empty answer takes up to two rounds of the client's long poll (0.1 s each) beyond `within`."""
         seconds, began = within.total_seconds(), monotonic()
         gate = self._gates.get(place)
         if gate is None:
@@ -143,15 +144,16 @@ class KafkaLog:
             return ()
         if not await _open(gate, seconds):
             return ()
-        heard = self._heard(gate)
+        heard, answers = self._heard(gate), 0
         while self._gates.get(place) is gate:
             at = monotonic()
             records = await self._arrived(place, gate, limit, min(0.25, max(0.1, seconds)))
-            now = monotonic()
-            waited, answered, drained = now - began, bool(records) or self._heard(gate) != heard, self._drained(gate)
+            now, last, heard = monotonic(), heard, self._heard(gate)
+            answers += heard != last
+            waited, answered, drained = now - began, bool(records or answers), self._drained(gate)
             gate.silent = 0.0 if answered else gate.silent + now - at
             gate.stuck = 0.0 if records or drained else gate.stuck + now - at
-            if records or (answered and waited >= seconds and drained):
+            if records or (answers > 1 and waited >= seconds and drained):
                 return records
             if waited > max(self._settings.answer, seconds):
                 what = "nothing came of it" if answered else "no word from Kafka about it"

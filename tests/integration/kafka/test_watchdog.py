@@ -126,6 +126,39 @@ async def test_a_client_whose_stop_does_not_end_leaves_the_group_all_the_same(
     monkeypatch.undo()
 
 
+async def test_an_answer_that_was_on_its_way_before_is_no_word_that_there_is_no_more(
+    world: KafkaWorld, log: KafkaLog, place: TopicPartition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, held = consumer_of(log).network(), list[asyncio.Event]()
+    send = vars(type(client))["send"]
+
+    async def late(node: int, request: object, **how: object) -> object:
+        answer = await send(client, node, request, **how)
+        if type(request).__name__ == "FetchRequest":
+            held.append(asyncio.Event())
+            await held[-1].wait()
+        return answer
+
+    async def reached(count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(held) < count:
+                await Stop().pause(0.01)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "send", late)
+        await reached(1)
+        await world.append(place, b"here before")
+        fetching = asyncio.create_task(log.fetch(place, limit=10, within=timedelta(0)))
+        await asyncio.sleep(0)
+        held[0].set()
+        await reached(2)
+        with pytest.raises(UnavailableError):
+            await fetching
+    held[1].set()
+    async with asyncio.timeout(30):
+        assert [r.value for r in await log.fetch(place, limit=10, within=timedelta(seconds=10))] == [b"here before"]
+
+
 async def test_a_fetch_that_brought_nothing_is_not_repeated_without_a_pause(log: KafkaLog, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
 
