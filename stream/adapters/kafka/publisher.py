@@ -109,6 +109,9 @@ class KafkaPublisher:
         done, _ = await asyncio.wait({task}, timeout=self._settings.send)
         if not done:
             raise UncertainError(f"no acknowledgement from Kafka within {self._settings.send:g} s")
+        if task.cancelled():
+            # The client's own cancellation, which must not end whoever waits here.
+            raise UncertainError("publishing: the Kafka client gave up")
         if (error := task.exception()) is not None:
             raise UncertainError(f"publishing: {type(error).__name__}: {error}") from error
         self._dead = False

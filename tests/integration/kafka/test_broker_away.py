@@ -9,6 +9,7 @@ from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from aiokafka import AIOKafkaProducer
 
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.publisher import KafkaPublisher
@@ -92,6 +93,21 @@ async def test_a_log_and_a_publisher_started_without_a_broker_say_so_and_new_one
     await watch.until(lambda: place in watch.owned)
     await publisher.stop()
     await log.stop()
+
+
+async def test_a_send_that_the_client_gives_up_is_uncertain_and_no_end_of_the_relay(
+    place: TopicPartition, quick: KafkaSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publisher = KafkaPublisher(replace(quick, start=10, send=10))
+    await publisher.start()
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", _given_up)
+    with pytest.raises(UncertainError, match="gave up"):
+        await publisher.publish([Outgoing(1, place.topic, b"k", b"v", [])])
+    await publisher.stop()
+
+
+async def _given_up(*_: object, **__: object) -> None:
+    raise asyncio.CancelledError
 
 
 async def test_an_unacknowledged_send_is_uncertain_and_ends_the_publisher(wire: Wire, place: TopicPartition, quick: KafkaSettings) -> None:
