@@ -194,6 +194,8 @@ async def test_what_is_due_comes_earliest_first_for_the_machines_asked_for(stora
         changes = Changes()
         for n, entity in enumerate((await tx.load(refs)).values()):
             timers = [Timer(entity.ref, "a", T0 - n * minute), Timer(entity.ref, "b", T0 + minute)]
+            # Both of these stand before the first timer of the next entity.
+            timers += [Timer(entity.ref, "c", T0 - 1.5 * minute)] if n == 2 else []
             entity.timers = {t.name: t.due for t in timers if t.due}
             changes.set_timers += timers
             applied(changes, entity)
@@ -202,4 +204,5 @@ async def test_what_is_due_comes_earliest_first_for_the_machines_asked_for(stora
     assert [ref for ref, _ in due] == [Ref("job", "j-2"), JOB]
     assert [at for _, at in due] == [T0 - 2 * minute, T0 - minute]
     assert len(await timetable.due({"job": T0 + minute, "call": T0}, 2)) == 2
+    assert len(await timetable.due({"job": T0 + minute}, 2)) == 2
     assert not await timetable.due({}, 10)

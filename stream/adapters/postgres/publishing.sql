@@ -185,8 +185,9 @@ where p.hi is null or o.seq > p.seq or not pg_visible_in_snapshot(o.xid, p.hi)
 group by o.topic;
 
 -- name: due
--- Entities with a timer that is due, the earliest first. No lock: whether it still is there is seen under its entity's lock.
-select d.machine, d.entity_id, min(d.due_at) as due
+-- Entities with a timer that is due, the earliest first. No lock: whether it still is there is seen under its entity's lock. Of each machine the
+-- first `$3` timers are read, of which several may be one entity's; `n` is how many were.
+select d.machine, d.entity_id, min(d.due_at) as due, count(*) as n
 from unnest($1::text[], $2::timestamptz[]) as x (machine, until)
 cross join lateral (
     select t.machine, t.entity_id, t.due_at from timer t
