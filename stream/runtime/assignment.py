@@ -57,7 +57,9 @@ class Holding:
         return cut
 
     def committed(self, end: int) -> None:
-        self.next_offset, self.taken = end, False
+        """Ignored for what was lost meanwhile: the position is somebody else's word then."""
+        if self.taken:
+            self.next_offset, self.taken = end, False
 
     def lost(self) -> None:
         """Fenced: drop everything; the reader adopts again if the partition is still assigned."""
@@ -101,6 +103,11 @@ class Holdings:
             structlog.get_logger("stream").info("partitions revoked", partitions=len(gone), busy=busy)
         for held in gone:
             held.let_go()
+
+    def holding(self, cut: Slice) -> Holding | None:
+        """The partition a slice was cut from; None when it is ours no more, also if it came back and was adopted anew."""
+        held = self.places.get(cut.place)
+        return held if held and held.epoch == cut.epoch else None
 
     def of_lane(self, lane: int, lanes: int) -> list[Holding]:
         """Same partition number, same lane: entities keyed alike in two topics meet in one connection, not in a lock."""

@@ -87,8 +87,7 @@ class Lane:
         claim, changes = await self._carry(Partitions(slices), self._store, fault)
         self._trouble.over()
         for cut in slices:
-            held = self._holdings.places.get(cut.place)
-            if held and held.epoch == cut.epoch:
+            if held := self._holdings.holding(cut):
                 held.committed(cut.end)
         if changes.messages:
             self._set.wake()
@@ -99,8 +98,8 @@ class Lane:
         named = {lost for lost in error.lost if isinstance(lost, TopicPartition)}
         gone = named or {s.place for s in slices}
         structlog.get_logger("stream").warning("fenced", places=[f"{p.topic}/{p.partition}" for p in sorted(gone)])
-        for place in gone:
-            if held := self._holdings.places.get(place):
+        for cut in slices:
+            if cut.place in gone and (held := self._holdings.holding(cut)):
                 held.lost()
         if not named:
             await self._trouble.wait(error)
@@ -115,8 +114,8 @@ class Lane:
             first, second = _halves(slices[0])
             await self._batch([first])
             # The second half may only go when the first is committed: its start is the position that leaves.
-            held = self._holdings.places.get(first.place)
-            if held and held.epoch == first.epoch and held.next_offset == first.end:
+            held = self._holdings.holding(first)
+            if held and held.next_offset == first.end:
                 held.taken = True
                 await self._batch([second])
         else:
@@ -148,7 +147,7 @@ class Lane:
             except FencedError as fenced:
                 await self._fenced([cut], fenced)
                 return
-            if held := self._holdings.places.get(cut.place):
+            if held := self._holdings.holding(cut):
                 # Adopted again, it is found halted; its reader says so.
                 held.lost()
             return
