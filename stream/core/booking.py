@@ -8,7 +8,7 @@ from __future__ import annotations
 from stream.core.advance import IGNORED, Halt, Step, advance
 from stream.core.changes import DeadLetter, Message
 from stream.core.entity import Envelope, Waiting
-from stream.core.errors import MalformedError, described
+from stream.core.errors import RAISED, MalformedError, described
 from stream.core.ledger import Ledger, Page, is_own, later
 from stream.core.outcome import Outcome, Reason
 from stream.core.text import unsafe_text
@@ -23,7 +23,7 @@ def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> t
         if isinstance(result, Halt):
             return result, []
         return result, ledger.composed(page, envelope, [*result.said, *ledger.withdrawn(page, envelope, result)], start)
-    except Exception as error:  # the author's code: it fails as a value, and this entity waits
+    except RAISED as error:  # the author's code: it fails as a value, and this entity waits
         return failed(described(error)), []
 
 

@@ -15,7 +15,7 @@ from stream.core.catalog import Catalog
 from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Envelope, Trace
 from stream.core.envelope import instant, read, write_headers
-from stream.core.errors import MalformedError, described
+from stream.core.errors import RAISED, MalformedError, described
 from stream.core.event import Fact, key_of, wire_type
 from stream.core.identity import content_of, digest, identity_of, natural_identity
 from stream.core.order import Claim, Decoded, Deliver, Stored
@@ -92,7 +92,7 @@ class Codec:
     def _route(self, changes: Changes, where: TopicPartition | str, envelope: Envelope) -> bool:
         try:
             envelope.refs = self._routes.route(envelope.event)
-        except Exception as error:  # the author's routing function: pure code fails as a value
+        except RAISED as error:  # the author's routing function: pure code fails as a value
             changes.count(where, Verdict.DEAD)
             changes.dead.append(_letter(envelope.record, Reason.ROUTE_FAILED, described(error), envelope))
             return False

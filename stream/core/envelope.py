@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from stream.core.entity import Trace
-from stream.core.errors import MalformedError, described
+from stream.core.errors import RAISED, MalformedError, described
 from stream.core.outcome import Reason
 from stream.core.record import Record
 from stream.core.repeats import Repeats
@@ -138,7 +138,7 @@ def _map(record: Record, topic: Topic) -> _Attributes:
     assert topic.mapper is not None
     try:
         return {"specversion": "1.0", **{str(name): _text(value) for name, value in topic.mapper(record).items()}}
-    except Exception as error:  # the author's code, like a routing function
+    except RAISED as error:  # the author's code, like a routing function
         raise MalformedError(Reason.MISSING_ATTRIBUTE, f"the mapper raised {described(error)}") from error
 
 

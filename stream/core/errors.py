@@ -61,7 +61,11 @@ class UncertainError(StreamError):
     """A send whose outcome nobody knows. The producer is unusable: build a new one and read the outbox again."""
 
 
-def described(error: Exception) -> str:
+RAISED = (Exception, SystemExit)
+"""What is caught around the author's code. `sys.exit()` in it is one event's fault: it must not end the worker, and every next one."""
+
+
+def described(error: BaseException) -> str:
     """An error of the author's code, and the line it came from. Survives an exception whose own text raises."""
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""

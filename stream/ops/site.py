@@ -15,7 +15,7 @@ from pathlib import Path
 from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
-from stream.core.errors import ConfigurationError, DefinitionError
+from stream.core.errors import RAISED, ConfigurationError, DefinitionError
 from stream.dev.stack import HOME, Addresses, running
 from stream.runtime.settings import ROLES, Settings, read_settings
 
@@ -89,7 +89,7 @@ def load_app(named: str) -> App:
         raise ConfigurationError(f"{named}: {error}") from error
     except ModuleNotFoundError as error:
         raise ConfigurationError(_missing(named, module_name, error)) from error
-    except Exception as error:  # the author's modules run here: whatever they raise is told in one line
+    except RAISED as error:  # the author's modules run here: whatever they raise is told in one line
         raise ConfigurationError(f"{named} cannot be imported: {_where(error)}{type(error).__name__}: {error}") from error
     if not isinstance(found, App):
         what = "is not there" if found is None else f"is no App but a {type(found).__name__}"

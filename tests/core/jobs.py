@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 
 import msgspec
@@ -70,6 +71,8 @@ def add_part(j: Job, e: PartCame) -> None:
 
 
 def note(j: Job, e: JobNoted) -> None:
+    if e.text == "exit":
+        sys.exit(3)
     j.notes.append(e.text)
     if e.text == "boom":
         raise RuntimeError("boom")

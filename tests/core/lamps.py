@@ -39,6 +39,8 @@ class Lamp(Data):
 def which(e: LampEvent) -> str:
     if e.lamp == "boom":
         raise LookupError("no such lamp\0")
+    if e.lamp == "exit":
+        raise SystemExit(3)
     return e.lamp
 
 

@@ -51,6 +51,12 @@ def test_a_retried_batch_makes_the_same_span_ids_and_its_records_different_ones(
     assert other.span_id != first.span_id
 
 
+def test_a_routing_function_that_would_end_the_process_makes_a_letter() -> None:
+    decoded = decode(lit("exit"), lit("b", id="2"))
+    assert reasons(decoded) == ["route_failed"]
+    assert one(decoded).envelope.refs == (Ref("lamp", "b"),)
+
+
 def test_a_routing_function_that_raises_makes_a_letter_that_can_be_stored() -> None:
     decoded = decode(lit("boom"), lit("b", id="2"))
     (letter,) = decoded.changes.dead

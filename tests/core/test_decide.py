@@ -92,7 +92,7 @@ def test_settling_looks_at_the_changed_data() -> None:
     assert (play.state(A), play.entities[A].since) == ("checked", at(3))
 
 
-@pytest.mark.parametrize("text", ["boom", "wrong type", "surrogate", "bad message"])
+@pytest.mark.parametrize("text", ["boom", "exit", "wrong type", "surrogate", "bad message"])
 def test_a_handler_that_fails_leaves_no_trace_of_its_half(text: str) -> None:
     play = started()
     before = play.entities[A].data

@@ -41,6 +41,13 @@ def test_an_app_whose_import_fails_names_the_line(stream: Stream, tmp_path: Path
     assert "failing_import.py:3: ZeroDivisionError" in one_line(found.stderr)
 
 
+def test_an_app_whose_import_would_end_the_process_names_the_line(stream: Stream, tmp_path: Path) -> None:
+    (tmp_path / "exiting_import.py").write_text("\nimport sys\nsys.exit(0)\n")
+    found = stream("machines", "list", "--app", "exiting_import:app")
+    assert found.exit_code == 2
+    assert "exiting_import.py:3: SystemExit" in one_line(found.stderr)
+
+
 def test_all_wrong_settings_are_said_at_once(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_LANES", "many")
     monkeypatch.setenv("STREAM_BATCH", "0")
