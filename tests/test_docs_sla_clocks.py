@@ -6,23 +6,25 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
 
-from stream import App, Event, Ref
+from stream import App, Calendar, Event, Ref, hours
 from tests.core.play import NOON, Play
 
 PAGE = Path(__file__).parents[1] / "docs" / "patterns" / "sla-clocks.md"
 ID = Ref("request", "R-1")
+DUE = re.compile(r"^\| (\d{4}-\S+ \S+) \| (\d+) h \| (\d{4}-\S+ \S+) \|", re.MULTILINE)
 ROW = re.compile(r"^\| (\d\d):(\d\d) \| (?:`(.*?)`)? ?\| (?:`sla\.(\w+)` (\w+))? ?\| (.*?) \|$", re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    (block,) = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
     found: dict[str, Any] = {}
-    exec(compile(block, str(PAGE), "exec"), found)
+    for n, block in enumerate(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)):
+        exec(compile(block, f"{PAGE} {n}", "exec"), found)
     return found
 
 
@@ -52,6 +54,16 @@ def test_the_table_of_the_page_is_what_happens(names: dict[str, Any]) -> None:
             play.fire(ID, at)
             told.append((f"{hour}:{minute}", what, clock))
         assert (heard(play), play.state(ID)) == (told, state)
+
+
+def test_the_calendar_of_the_page_reckons_as_its_table_says(names: dict[str, Any]) -> None:
+    office, rows = names["office"], DUE.findall(PAGE.read_text())
+    assert isinstance(office, Calendar)
+    assert len(rows) == 7
+    for start, working, due in rows:
+        begin, end = (datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(office.zone)) for text in (start, due))
+        assert office.add(begin, hours(int(working))) == end
+        assert office.between(begin, end) == hours(int(working))
 
 
 def test_the_page_names_every_rung(names: dict[str, Any]) -> None:

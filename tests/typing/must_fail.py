@@ -155,4 +155,5 @@ new.on(resolution.breached, to=triaged, when=has_cause)  # F37
 new.on(resolution.warned, to=triaged, then=assign)  # F38
 new.on(resolution.met, to=triaged)  # F39
 Clock[Ticket]("c", within=hours(1), met=(closed,), escalate_to="lead")  # F40
+Clock[Ticket]("c", within=hours(1), met=(closed,), calendar="office")  # F42
 Machine[Call]("m", data=Call, events=(), transitions=(), clocks=(resolution,))  # F41
