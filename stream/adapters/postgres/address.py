@@ -43,6 +43,9 @@ def read_address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     if parts.scheme not in ("postgresql", "postgres"):
         raise ValueError(f"is no database URL like {_EXAMPLE}")
     login, at, places = parts.netloc.partition("@")
+    if "@" in places:
+        # The driver splits at the first: the rest of a password would pass for the host, and be named wherever the host is.
+        raise ValueError("has two @ before the database's name: write %40 for one in a password")
     mode = said.get("sslmode") or environ.get("PGSSLMODE") or "prefer"
     if mode not in MODES:
         raise ValueError(f"has an sslmode that is none of {', '.join(MODES)}")

@@ -41,7 +41,16 @@ def test_plain_text_is_seen_wherever_the_host_is_named(url: str, environ: Mappin
 
 
 @pytest.mark.parametrize(
-    "url", ["hush", "mysql://hush@h", "postgresql://h:hush/x", "postgresql://h/x?hush", "postgresql://[hush/x", FAR + "?sslmode=hush"]
+    "url",
+    [
+        "hush",
+        "mysql://hush@h",
+        "postgresql://h:hush/x",
+        "postgresql://h/x?hush",
+        "postgresql://[hush/x",
+        FAR + "?sslmode=hush",
+        "postgresql://me:p@hush@h/x",
+    ],
 )
 def test_a_url_that_is_none_is_said_without_quoting_it(url: str) -> None:
     (fault,) = PostgresSettings(dsn=url).faults()
