@@ -2,8 +2,8 @@
 
 Theory of operation. The event loop only appends a job (a function that makes spans, and how many there may be) to a bounded deque; making,
 encoding and sending happen in the thread. Past the bound a job is dropped and counted. One request is in flight at a time. 429 and 503 are
-tried again with backoff (or after what `Retry-After` says); every other failure loses that request's spans: counted, and said once until it
-works again.
+tried again with backoff (or after what `Retry-After` says), and at once what meets a connection that the collector has closed since the last
+request, as it does when it heard nothing for a while; every other failure loses that request's spans: counted, and said once until it works again.
 """
 
 from __future__ import annotations
@@ -144,10 +144,13 @@ class Exporter:
         """How many spans the collector refused, or None when it did not take the request."""
         wait = FIRST_WAIT
         for attempt in range(1, ATTEMPTS + 1):
+            kept = self._connection is not None
             try:
                 status, answer, after = self._post(body)
             except (OSError, HTTPException) as error:
                 self._hang_up()
+                if kept and isinstance(error, ConnectionError):
+                    continue
                 self._say(f"{type(error).__name__}: {error}")
                 return None
             if 200 <= status < 300:

@@ -37,6 +37,7 @@ class Collector:
         self.bodies: list[bytes] = []
         self.release = threading.Event()
         self.release.set()
+        self.pause = threading.Event()
         collector = self
 
         class Answer(BaseHTTPRequestHandler):
@@ -47,13 +48,20 @@ class Collector:
                 self.send_header("Content-Length", "2")
                 self.end_headers()
                 self.wfile.write(b"{}")
+                # Without a word of it in the answer, as one does that has waited long enough for another request.
+                self.close_connection = True
 
             def log_message(self, format: str, *args: object) -> None: ...
 
+        self.answer = Answer
         self.server = HTTPServer(("127.0.0.1", 0), Answer)
         self.url = f"http://127.0.0.1:{self.server.server_port}/v1/traces"
         self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.01})
         self.thread.start()
+
+    def keeps(self) -> None:
+        """From now on clients are let believe that a connection serves for further requests."""
+        self.answer.protocol_version = "HTTP/1.1"
 
     def stop(self) -> None:
         self.release.set()
@@ -105,6 +113,17 @@ def test_a_refused_request_is_lost_and_counted_but_not_repeated(collector: Colle
     exporter.offer(lambda: [SPAN], 1)
     assert exporter.close()
     assert (len(collector.bodies), exporter.tally.failed) == (1, 1)
+
+
+def test_a_connection_that_the_collector_closed_between_two_requests_costs_nothing(collector: Collector) -> None:
+    collector.keeps()
+    exporter = exporter_to(collector.url)
+    for sent in (1, 2):
+        exporter.offer(lambda: [SPAN], 1)
+        while exporter.tally.exported + exporter.tally.dropped < sent:
+            collector.pause.wait(0.005)
+    assert exporter.close()
+    assert (len(collector.bodies), exporter.tally.exported, exporter.tally.dropped) == (2, 2, 0)
 
 
 def test_an_absent_collector_costs_spans_and_raises_nothing(collector: Collector) -> None:
