@@ -101,6 +101,7 @@ class Dispatch:
         self._press(one, fact)
         early, one.early = one.early, []
         for waiting, _ in early:
+            self._pass(one, waiting.time)
             self._press(one, waiting)
 
     def _press(self, one: Assignment, fact: Fact) -> None:
@@ -147,6 +148,7 @@ class Dispatch:
         self._hear(call, fact)
         early, call.early = call.early, []
         for waiting, _ in early:
+            self._pass_call(call, waiting.time)
             self._hear(call, waiting)
 
     def _pass_call(self, call: Call, until: datetime) -> None:

@@ -93,6 +93,8 @@ class Tickets:
         if newborn and ticket.state:
             early, ticket.early = ticket.early, []
             for waiting, _ in early:
+                # Its birth may have been told late, and then time passed between the two.
+                self._pass(ticket, waiting.time)
                 self._meet(ticket, waiting)
 
     def wait(self, until: datetime) -> None:
