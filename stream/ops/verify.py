@@ -95,7 +95,7 @@ def milliseconds(at: datetime) -> int:
 
 
 async def verify(site: Site, question: Question, tell: Tell) -> Proof:
-    """Raises `ConfigurationError` for a topic that nobody knows, `UnavailableError` when a broker or the database does not answer."""
+    """Raises `ConfigurationError` for a topic nobody knows, or we may not see, `UnavailableError` when a broker or the database does not answer."""
     began, proof, seen = anyio.current_time(), Proof(), set[str]()
     names: frozenset[str] = question.topics or site.app.emitted
     async with questions(site.postgres) as ask, KafkaAdmin(site.kafka) as admin, Sweep(site.kafka) as sweep:
@@ -114,6 +114,8 @@ async def _look(parts: Parts, proof: Proof, names: frozenset[str], question: Que
     ask, spool = parts.ask, parts.spool
     noted = await _note(ask)
     there = await parts.admin.topics(names)
+    if hidden := await parts.admin.hidden(names - there.keys()):
+        raise ConfigurationError(f"Kafka gives no right to see {', '.join(hidden)}: ask for the rights to describe and read it")
     read = _Read(there, await parts.sweep.spans([TopicPartition(t.name, n) for t in there.values() for n in range(t.partitions)]))
     await _read_topics(parts, read)
     others = await _read_database(parts, noted, names)

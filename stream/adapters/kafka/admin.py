@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeVar
 import aiokafka
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import for_code
+from aiokafka.errors import TopicAuthorizationFailedError, for_code
 
 from stream.adapters.kafka.deadline import bounded, ended
 from stream.adapters.kafka.diagnosis import Network, started, stay
@@ -108,14 +108,21 @@ class KafkaAdmin:
         """Those of `names` that exist, with their retention."""
         if not names:
             return {}
-        found = await self._ask(self._client.describe_topics(sorted(names)), "describing topics")
-        partitions = {str(t["topic"]): len(t["partitions"]) for t in found if t["error_code"] == 0}
+        partitions = {str(t["topic"]): len(t["partitions"]) for t in await self._described(names) if t["error_code"] == 0}
         if not partitions:
             return {}
         asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in partitions]
         replies = await self._ask(self._client.describe_configs(asked), "reading topic settings")
         resources = [resource for reply in replies for resource in reply.resources]
         return {str(name): _existing(str(name), partitions[name], configs) for _, _, _, name, configs in resources}
+
+    async def hidden(self, names: Collection[str]) -> list[str]:
+        """Those of `names` that we have no right to see: they may be there or not."""
+        found = await self._described(names) if names else ()
+        return sorted(str(t["topic"]) for t in found if t["error_code"] == TopicAuthorizationFailedError.errno)
+
+    async def _described(self, names: Collection[str]) -> Sequence[Mapping[str, Any]]:
+        return await self._ask(self._client.describe_topics(sorted(names)), "describing topics")
 
     async def apply(self, steps: Sequence[Step]) -> None:
         """Does the steps of a `plan`. Raises `ConfigurationError` at the first that is refused, by us or by the broker; safe to run again."""

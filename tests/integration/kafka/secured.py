@@ -1,4 +1,4 @@
-"""A broker that demands credentials, with a listener for each way to show them."""
+"""A broker that demands credentials, with a listener for each way to show them; what `ann` may do with a topic can be said."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._acl import AclBinding, AclBindingFilter, AclOperation, AclPermissionType
+from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
 from stream.adapters.kafka.settings import KafkaSettings, Mechanism, Security
 from stream.dev.kafka import Broker
@@ -41,12 +45,18 @@ listener.name.scram.sasl.enabled.mechanisms=SCRAM-SHA-512
 listener.name.plain.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_ann="{password}";
 listener.name.tlsplain.plain.sasl.jaas.config={login}.plain.PlainLoginModule required user_ann="{password}";
 listener.name.scram.scram-sha-512.sasl.jaas.config={login}.scram.ScramLoginModule required;
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+allow.everyone.if.no.acl.found=true
+super.users=User:ANONYMOUS
 """
 
 
 @dataclass(frozen=True)
 class Secured:
-    """Where its listeners are, and how to be let in by each. `lure` is plain text and sends its clients on to another machine."""
+    """Where its listeners are, and how to be let in by each. `lure` is plain text and sends its clients on to another machine.
+
+    Who comes by `plaintext` may do everything; `ann`, who comes by the ways with a password, too, as long as nobody spoke of a topic.
+    """
 
     plaintext: str
     lure: str
@@ -66,6 +76,18 @@ class Secured:
         if way == "mutual":
             made = replace(made, cert_file=str(self.client.cert), key_file=str(self.client.key), key_password=KEY_PASSWORD)
         return made
+
+    def permit(self, topic: str, operation: str) -> None:
+        """From now on `ann` may do this with a topic, by Kafka's name for it, and nothing else; empty: everything again."""
+        admin: Any = AdminClient({"bootstrap.servers": self.plaintext, "log_level": 0})
+        named = ResourceType.TOPIC, topic, ResourcePatternType.LITERAL
+        # Its own annotations leave out that nobody in particular may be named.
+        everybody: Any = None
+        for done in admin.delete_acls([AclBindingFilter(*named, everybody, everybody, AclOperation.ANY, AclPermissionType.ANY)]).values():
+            done.result(20)
+        if operation:
+            for done in admin.create_acls([AclBinding(*named, "User:ann", "*", AclOperation[operation], AclPermissionType.ALLOW)]).values():
+                done.result(20)
 
 
 @contextmanager
