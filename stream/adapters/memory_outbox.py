@@ -13,7 +13,9 @@ from stream.adapters.refusals import sorted_out
 from stream.core.errors import FencedError
 from stream.core.record import Ref
 from stream.core.share import share
-from stream.ports import ROUND_BYTES, Feed, Feeds, Leases, Outgoing, Refusal, Reply, Round
+from stream.ports import ROUND_BYTES, Leases, Outgoing, Refusal, Round
+from stream.ports.held import Reply
+from stream.ports.timetable import Feed, Feeds
 
 SHARDS = 2
 Place: TypeAlias = tuple[str, bytes]
@@ -126,7 +128,7 @@ class MemoryOutbox:
 
 
 class MemoryHeldLines:
-    """See `ports.HeldLines`."""
+    """See `ports.held.HeldLines`."""
 
     def __init__(self, database: MemoryDatabase) -> None:
         self._db = database
@@ -178,7 +180,7 @@ def follow(database: MemoryDatabase, places: Collection[Place], *, ordered: bool
 
 
 class MemoryTimetable:
-    """See `ports.Timetable`."""
+    """See `ports.timetable.Timetable`."""
 
     def __init__(self, database: MemoryDatabase, horizon: timedelta = timedelta(days=14)) -> None:
         self._db, self._horizon = database, horizon

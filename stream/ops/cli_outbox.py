@@ -18,7 +18,7 @@ from stream.ops.queries import questions
 from stream.ops.render import Output, note, progress, show
 from stream.ops.site import Site, actor, read_site
 from stream.ops.verify import Question, verify
-from stream.ports import Reply
+from stream.ports.held import Reply
 
 outbox = group("Messages on their way out: what is unsent, and what the broker refused.\n\nExample: stream outbox list")
 

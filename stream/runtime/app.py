@@ -22,7 +22,8 @@ from stream.core.order import Claim, Decoded, Deliver
 from stream.core.route import Routes
 from stream.core.trace import Sampling
 from stream.pipeline import Door, process
-from stream.ports import Log, Outbox, Publisher, Store, Telemetry, Timetable
+from stream.ports import Log, Outbox, Publisher, Store, Telemetry
+from stream.ports.timetable import Timetable
 from stream.runtime.doors import Carry
 from stream.runtime.presence import Presence
 from stream.runtime.pulse import watch_pulse

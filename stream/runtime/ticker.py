@@ -14,7 +14,8 @@ from stream.core.app import Feedmap
 from stream.core.errors import FencedError, UnavailableError, UnstorableError
 from stream.core.order import Fire
 from stream.core.record import Ref
-from stream.ports import Feeds, Store, Telemetry, Timetable
+from stream.ports import Store, Telemetry
+from stream.ports.timetable import Feeds, Timetable
 from stream.runtime.doors import Carry, Timers
 from stream.runtime.waiting import Stop, Trouble, Waits
 from stream.runtime.watermark import Watermarks, fired, firing, held, step

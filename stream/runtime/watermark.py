@@ -16,7 +16,7 @@ from enum import Enum
 
 from stream.core.app import Feedmap
 from stream.core.record import TopicPartition
-from stream.ports import Feed, Feeds
+from stream.ports.timetable import Feed, Feeds
 
 PATIENCE = timedelta(minutes=10)
 

@@ -27,7 +27,8 @@ from stream.adapters.postgres.timetable import PostgresTimetable
 from stream.core.errors import UncertainError
 from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.record import Record, TopicPartition
-from stream.ports import Assignment, Log, Outbox, Outgoing, Position, Publisher, Refusal, Store, Timetable, TopicNow, Transaction, Wait
+from stream.ports import Assignment, Log, Outbox, Outgoing, Position, Publisher, Refusal, Store, TopicNow, Transaction, Wait
+from stream.ports.timetable import Timetable
 from stream.runtime.app import Parts
 
 T = TypeVar("T")

@@ -19,7 +19,9 @@ from stream.core.changes import Changes, History, Message
 from stream.core.entity import Entity, Trace
 from stream.core.outcome import Outcome
 from stream.core.record import Record, Ref, TopicPartition
-from stream.ports import HeldLines, Outbox, Refusal, Round, Slice, Store, Timetable, Transaction
+from stream.ports import Outbox, Refusal, Round, Slice, Store, Transaction
+from stream.ports.held import HeldLines
+from stream.ports.timetable import Timetable
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PLACE = TopicPartition("jobs", 0)

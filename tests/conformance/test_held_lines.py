@@ -8,7 +8,8 @@ import pytest
 
 from stream.core.errors import FencedError
 from stream.core.record import Ref
-from stream.ports import Outbox, Reply, Round
+from stream.ports import Outbox, Round
+from stream.ports.held import Reply
 from tests.conformance.storage import Storage, drain, message, move, published, tell
 
 TTL = timedelta(minutes=5)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 from stream.core.app import Feedmap
 from stream.core.record import TopicPartition
-from stream.ports import Feed, Feeds
+from stream.ports.timetable import Feed, Feeds
 from stream.runtime.watermark import PATIENCE, Watermarks, fired, firing, step
 
 T0 = datetime(2026, 1, 5, 9, tzinfo=UTC)

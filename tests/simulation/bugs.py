@@ -20,7 +20,8 @@ from stream.core.errors import UnavailableError, UncertainError
 from stream.core.order import Claim, Order
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Record, Ref, TopicPartition
-from stream.ports import Feeds, Outgoing, Refusal, Round, Slice
+from stream.ports import Outgoing, Refusal, Round, Slice
+from stream.ports.timetable import Feeds
 from tests.simulation.wires import Session, WiredPublisher, WiredStore
 from tests.simulation.world import Adapters
 

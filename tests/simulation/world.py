@@ -15,7 +15,8 @@ from stream.adapters.memory_store import MemoryDatabase, MemoryStore
 from stream.core.changes import Changes
 from stream.core.order import Claim
 from stream.core.record import Header, TopicPartition
-from stream.ports import Log, Outbox, Outgoing, Publisher, Slice, Store, Timetable
+from stream.ports import Log, Outbox, Outgoing, Publisher, Slice, Store
+from stream.ports.timetable import Timetable
 from stream.runtime import waiting
 from stream.runtime.app import Parts, run
 from stream.runtime.settings import Settings

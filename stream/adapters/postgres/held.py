@@ -12,7 +12,8 @@ import asyncpg
 
 from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.adapters.refusals import sorted_out
-from stream.ports import Outgoing, Refusal, Reply, Round
+from stream.ports import Outgoing, Refusal, Round
+from stream.ports.held import Reply
 
 _BEHIND = ("behind", "an earlier message of its key is held")
 
@@ -44,7 +45,7 @@ async def settle(connection: Connection, round: Round, refused: Sequence[Refusal
 
 
 class PostgresHeldLines:
-    """See `ports.HeldLines`."""
+    """See `ports.held.HeldLines`."""
 
     def __init__(self, settings: PostgresSettings) -> None:
         self.connection = Connection(settings, keyed=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from stream.adapters.postgres.connection import Connection, PostgresSettings
 from stream.core.errors import UnavailableError
 from stream.core.record import Ref, TopicPartition
-from stream.ports import Feed, Feeds
+from stream.ports.timetable import Feed, Feeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Ages:
 
 
 class PostgresTimetable:
-    """See `ports.Timetable`."""
+    """See `ports.timetable.Timetable`."""
 
     def __init__(self, settings: PostgresSettings, ages: Ages | None = None) -> None:
         self.connection = Connection(settings, keyed=True)

@@ -15,7 +15,7 @@ from stream.adapters.kafka.admin import KafkaAdmin, plan
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.held import PostgresHeldLines
 from stream.core.topic import Topic
-from stream.ports import Reply
+from stream.ports.held import Reply
 from tests.integration.runtime.world import World, broker, child, reaches, world
 
 POTS = [f"pot {n}" for n in range(6)]

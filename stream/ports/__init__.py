@@ -1,4 +1,4 @@
-"""What the runtime needs of the outside: a log, a publisher, a store, an outbox, a timetable, telemetry.
+"""What the runtime needs of the outside: a store, a log, a publisher, an outbox, telemetry; `timetable` and `held` have modules of their own.
 
 Every port has two adapters, memory and real, under one conformance suite (`tests/conformance/`). All waits end: an adapter puts a deadline
 of its own on every call and raises `UnavailableError` when it passes.
@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import Enum
 from typing import Protocol
 
 from stream.core.changes import Changes
@@ -245,7 +244,7 @@ class Publisher(Protocol):
     async def stop(self) -> None: ...
 
 
-# -- the outbox and the timetable ----------------------------------------------------------------------------------------------------
+# -- the outbox -----------------------------------------------------------------------------------------------------------------------
 
 
 ROUND_BYTES = 4 * 1024 * 1024
@@ -306,69 +305,6 @@ class Outbox(Protocol):
 
     async def release(self, owner: str) -> None:
         """Let go of everything, and be no relay any more."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-class Reply(Enum):
-    """What became of a person's order. GONE: the message is not held, or no more. BUSY: its line is on its way. BEHIND: others stand before it."""
-
-    DONE = "done"
-    GONE = "gone"
-    BUSY = "busy"
-    BEHIND = "behind"
-
-
-class HeldLines(Protocol):
-    """A person's side of the outbox. A line is what is held of one topic and key, in `seq` order; it lasts until all of it was sent or dropped.
-
-    Orders are written down with a line in the audit; it is the shard's relay that sends. A line whose first message was never refused itself
-    goes on without an order: what stood before it is gone.
-    """
-
-    async def retry(self, seqs: Collection[int], actor: str) -> Mapping[int, Reply]:
-        """Send the lines of these messages, each from its first one on."""
-        ...
-
-    async def skip(self, seq: int, actor: str, reason: str) -> Reply:
-        """Drop the first message of a line; what is behind it goes on."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Feed:
-    """How far one partition has been applied: `drained_at` in movable database time, `stream_time` in business time."""
-
-    place: TopicPartition
-    next_offset: int
-    drained_at: datetime | None
-    stream_time: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Feeds:
-    """One look at all feeds. `unsent`: per topic, when the oldest unsent outbox row was written; `clock` is real, `now` movable."""
-
-    now: datetime
-    clock: datetime
-    partitions: Sequence[Feed]
-    unsent: Mapping[str, datetime]
-
-
-class Timetable(Protocol):
-    """The ticker's side of the store: what is due, and how far the feeds are."""
-
-    async def feeds(self) -> Feeds: ...
-
-    async def due(self, until: Mapping[str, datetime], limit: int) -> Sequence[tuple[Ref, datetime]]:
-        """Entities with a timer due at or before `until[machine]`, earliest first, with that due instant; read without a lock."""
-        ...
-
-    async def rotate(self) -> Sequence[str]:
-        """Make partitions and inbox generations ahead, drop what is past its age; says what was done. Safe to call from several tickers."""
         ...
 
     async def close(self) -> None: ...
