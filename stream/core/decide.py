@@ -127,15 +127,14 @@ def _retry(ledger: Ledger, page: Page, order: Retry) -> None:
         return
     entity.line[:] = [w for w in entity.line if w.outcome is not Outcome.PARKED]
     ledger.lined(page)
-    skip = order.skip
-    for waiting in behind:
-        _again(ledger, page, waiting, order.actor if skip else "", skip)
+    for n, waiting in enumerate(behind):
+        _again(ledger, page, waiting, order, n)
         if not entity.parked:
             drain(ledger, page)
-        skip = ""
 
 
-def _again(ledger: Ledger, page: Page, waiting: Waiting, actor: str, skip: str) -> None:
+def _again(ledger: Ledger, page: Page, waiting: Waiting, order: Retry, n: int) -> None:
+    """The `n`th parked event of the line."""
     if page.entity.parked:
         page.entity.line.append(waiting)
         page.entity.line.sort(key=lambda w: (w.id == 0, w.id))
@@ -146,8 +145,10 @@ def _again(ledger: Ledger, page: Page, waiting: Waiting, actor: str, skip: str) 
         return
     page.entity.line.remove(waiting)
     ledger.count("drained")
-    if skip:
-        ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, safe(skip)), door=ledger.door, actor=actor)
+    if order.fault and n == order.refused:
+        book_halt(ledger, page, envelope, failed(order.fault), waiting)
+    elif order.skip and n == 0:
+        ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, safe(order.skip)), door=ledger.door, actor=order.actor)
     else:
         _take(ledger, page, envelope, waiting)
 

@@ -39,12 +39,15 @@ class Retry:
     """A person's order on a parked line: try its head again and drain what follows. `skip`: reject the head instead, with the reason given.
 
     `head` is the id of the parked event that was meant: when another one is at the head by now, nothing is done (0: whichever it is).
+    `fault`: the database refused the effects of the `refused`th parked event of the line, its head being 0; it parks again.
     """
 
     ref: Ref
     actor: str
     skip: str = ""
     head: int = 0
+    fault: str = ""
+    refused: int = 0
 
 
 Order: TypeAlias = Deliver | Fire | Retry

@@ -1,24 +1,29 @@
-"""What a person orders: through the same path as every event, with a line in the audit in the same transaction."""
+"""What a person orders: through the same path as every event, with a line in the audit in the same transaction.
+
+Theory of operation. A line is tried again in one transaction. Where the database refuses what one of its events causes, the order is tried with
+fewer and fewer of them, each time without committing, until the most that it takes are found; that is committed, and the next event parks again.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 
 import anyio
 
-from stream.adapters.postgres.store import PostgresStore
+from stream.adapters.postgres.store import PostgresStore, PostgresTransaction
 from stream.core.changes import Changes
-from stream.core.errors import ConfigurationError, FencedError, StreamError, UnavailableError
-from stream.core.order import Claim
+from stream.core.errors import ConfigurationError, FencedError, StreamError, UnavailableError, UnstorableError
+from stream.core.order import Claim, Retry
+from stream.core.outcome import Outcome
 from stream.ops.parts import checked, tracing
-from stream.ops.queries import STATEMENTS
+from stream.ops.queries import STATEMENTS, questions
 from stream.ops.site import Site
 from stream.pipeline import Door
 from stream.ports import Transaction
 from stream.runtime.app import carrying
-from stream.runtime.doors import Letters
+from stream.runtime.doors import Carry, Letters, Lines
 
 TRIES = 5
 
@@ -54,6 +59,20 @@ class Audited:
         return claim
 
 
+class _WouldDoError(Exception):
+    """What was tried would be taken."""
+
+
+class _Trial(PostgresStore):
+    """Does everything but the commit, and says so by raising `_WouldDoError`."""
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[PostgresTransaction]:
+        async with super().transaction() as tx:
+            yield tx
+            raise _WouldDoError
+
+
 async def carry_out(site: Site, door: Door, notes: Sequence[Note]) -> tuple[Claim, Changes]:
     """Carry an order to its commit; tried again a few times when an entity is busy. Raises what the path raises."""
     await checked(site)
@@ -65,6 +84,11 @@ async def carry_out(site: Site, door: Door, notes: Sequence[Note]) -> tuple[Clai
         for left in reversed(range(TRIES)):
             try:
                 return await carry(Audited(door, notes, store), store, "")
+            except UnstorableError as error:
+                # Found once, so that what is refused for another reason ends it.
+                if not left or not isinstance(door, Lines) or any(retry.fault for retry in door.retries):
+                    raise
+                door = Lines([await _up_to(site, retry, carry, error) for retry in door.retries])
             except (UnavailableError, FencedError):
                 if not left:
                     raise
@@ -72,3 +96,31 @@ async def carry_out(site: Site, door: Door, notes: Sequence[Note]) -> tuple[Clai
             except KeyError as error:
                 raise ConfigurationError(f"this App has no machine {error}: is it the right --app?") from error
     raise AssertionError("unreachable")
+
+
+async def _up_to(site: Site, retry: Retry, carry: Carry, error: UnstorableError) -> Retry:
+    """The order, up to the event whose effects are refused. Raises `error` where not even the first can be booked."""
+    async with questions(site.postgres) as ask:
+        length = sum(waits.outcome == Outcome.PARKED for waits in await ask.line(retry.ref))
+    trial = _Trial(site.postgres)
+
+    async def fits(events: int) -> bool:
+        try:
+            await carry(Lines([replace(retry, fault=str(error), refused=events)]), trial, "")
+        except _WouldDoError:
+            return True
+        except UnstorableError:
+            return False
+        raise AssertionError("a trial commits nothing")
+
+    try:
+        # All of them are known to be too many. A skipped head is rejected, not tried: the next may be the one.
+        most, too_many = (1 if retry.skip else 0), length
+        if most >= too_many or not await fits(most):
+            raise error
+        while too_many - most > 1:
+            middle = (most + too_many) // 2
+            most, too_many = (middle, too_many) if await fits(middle) else (most, middle)
+    finally:
+        await trial.close()
+    return replace(retry, fault=str(error), refused=most)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import asyncpg
+import pytest
 
-from tests.ops.conftest import Stream, answer
+from stream.ops.site import load_app
+from tests.conftest import order
+from tests.ops.conftest import Stream, answer, play, record
 
 
 def audit(dsn: str) -> list[tuple[str, str, str, str]]:
@@ -87,3 +91,52 @@ def test_a_skipped_event_replayed_goes_to_its_entity_again(at_database: Stream, 
     found = at_database("dead-letters", "replay", str(letters(at_database)["manual"]["id"]))
     assert found.exit_code == 1
     assert "'off' does not take lamp.hit" in found.stderr
+
+
+@pytest.fixture
+async def refused(database: str, lamps: str) -> None:
+    """A parked lamp with six events behind, of which the database refuses what the fifth causes."""
+    hits = [("lamp.hit", b'{"lamp":"l3","force":%d}' % force, f"h{n}") for n, force in enumerate([0, 1, 2, 5, 1])]
+    begin, *end = [(f"lamp.{what}", b'{"lamp":"l3"}', id) for what, id in (("on", "o1"), ("off", "x1"), ("on", "o2"))]
+    topic, start = next(iter(load_app(lamps).consumed)), datetime.now(UTC) - timedelta(hours=1)
+    await play(database, lamps, [record(topic, n, *one, start + timedelta(minutes=n)) for n, one in enumerate([begin, *hits, *end])])
+    await order(database, "alter table stream.history add constraint stuck check (to_state <> 'off')")
+
+
+def line(stream: Stream) -> list[tuple[str, str, str]]:
+    found = cast("list[dict[str, Any]]", answer(stream("parked", "show", "lamp", "l3", "-o", "json")))
+    return [(waits["event_type"], waits["reason"], waits["error"]) for waits in found]
+
+
+REFUSED = "the database refused the data (23514)"
+
+
+def test_an_order_goes_as_far_as_the_database_takes_it_and_parks_there(at_database: Stream, refused: None, database: str) -> None:
+    assert len(line(at_database)) == 7
+    found = at_database("parked", "skip", "lamp", "l3", "--reason", "a broken lamp")
+    assert found.exit_code == 1
+    assert found.stderr.endswith(f"lamp 'l3' is parked at lamp.off: {REFUSED}\n")
+    assert line(at_database) == [("lamp.off", "handler_failed", REFUSED), ("lamp.on", "behind", "")]
+    told = cast("dict[str, Any]", answer(at_database("entities", "show", "lamp", "l3", "-o", "json")))
+    assert [m["outcome"] for m in told["timeline"]].count("applied") == 5
+    assert audit(database) == [("ann", "parked skip", "lamp/l3", "a broken lamp")]
+
+    assert at_database("parked", "retry", "lamp", "l3").exit_code == 1
+    assert line(at_database) == [("lamp.off", "handler_failed", REFUSED), ("lamp.on", "behind", "")]
+
+    asyncio.run(order(database, "alter table stream.history drop constraint stuck"))
+    last = cast("dict[str, Any]", answer(at_database("parked", "retry", "lamp", "l3", "-o", "json")))
+    assert (last["outcomes"], last["waiting"]) == ({"applied": 2}, 0)
+
+
+@pytest.mark.parametrize(("words", "refuse"), [(("retry",), "id > 0"), (("skip", "--reason", "a broken lamp"), "outcome = 'rejected'")])
+def test_an_order_of_which_nothing_can_be_booked_is_refused_as_a_whole(
+    at_database: Stream, refused: None, database: str, words: tuple[str, ...], refuse: str
+) -> None:
+    before = line(at_database)
+    asyncio.run(order(database, f"alter table stream.history add constraint no_more check (not ({refuse})) not valid"))
+    found = at_database("parked", words[0], "lamp", "l3", *words[1:])
+    assert found.exit_code != 0
+    assert REFUSED in found.stderr
+    assert line(at_database) == before
+    assert audit(database) == []
