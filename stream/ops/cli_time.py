@@ -1,4 +1,4 @@
-"""Commands on time and turns: what became of the clocks, and whose turn it is."""
+"""Commands on time and turns: what falls due, what became of the clocks, and whose turn it is."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from typing import Annotated
 
 import typer
 
-from stream.ops.command import AppOption, OutputOption, awaited, group, instant
+from stream.ops.clocks import due_table, read_due
+from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, span
 from stream.ops.render import Output, show
 from stream.ops.site import read_site
 from stream.ops.sla import as_csv, read_report, report_table
 from stream.ops.turns import read_turns, turns_table
 
 sla = group("SLA: what became of the clocks.\n\nExample: stream sla report --since 2026-03-01")
+clocks = group("Clocks that run: what falls due, and for whom.\n\nExample: stream clocks list --due-within 1h")
 
 MachineOption = Annotated[str | None, typer.Option(help="Only of this machine.")]
 
@@ -45,6 +47,22 @@ def report(
         sys.stdout.write(as_csv(found))
     else:
         show(Output(output.value), found, report_table(found))
+
+
+@clocks.command("list")
+def list_clocks(
+    due_within: Annotated[str, typer.Option(help="Up to so long from now: 30m, 1h, 2d.")] = "1d",
+    machine: MachineOption = None,
+    limit: LimitOption = 50,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Clocks whose next rung falls due, the first first. Overdue is what a lagging feed or a missing ticker holds; those standing still stay out.
+
+    Example: stream clocks list --due-within 1h --machine ticket
+    """
+    found = awaited(read_due(read_site({"app": app}), machine, span(due_within, "--due-within"), limit))
+    show(output, found, due_table(found))
 
 
 def owners(

@@ -8,9 +8,12 @@ from datetime import datetime, timedelta
 import msgspec
 from rich.console import RenderableType
 
+from stream.adapters.postgres.columns import reading_of
 from stream.core.ladder import Reading, clock_of, rung
-from stream.ops.queries import Due
+from stream.core.winding import owner_of
+from stream.ops.queries import Due, questions
 from stream.ops.render import table
+from stream.ops.site import Site
 
 
 class ClockNow(msgspec.Struct):
@@ -44,3 +47,47 @@ def _clock(name: str, due: datetime | None, reading: Reading) -> ClockNow:
     following = rung(reading.level)[1] if due else ""
     stands = reading.stands or "runs"
     return ClockNow(clock_of(name) or name, stands, reading.runs, reading.spent, reading.target, reading.breached, following, due)
+
+
+class ClockDue(msgspec.Struct):
+    """A clock whose `next` rung falls due: `left` from now, negative where it is overdue (a feed holds it, or no ticker runs).
+
+    `owner` has the turn, `escalate_to` is told of a breach. `calendar` is whose working time it counts, "" for elapsed time.
+    """
+
+    machine: str
+    entity_id: str
+    clock: str
+    state: str
+    owner: str
+    escalate_to: str
+    next: str
+    due: datetime
+    left: timedelta
+    calendar: str
+
+
+async def read_due(site: Site, machine: str | None, within: timedelta, limit: int) -> list[ClockDue]:
+    """Of this App's machines, the first first. Clocks that stand still, or are declared no more, fall due for nobody and stay out."""
+    machines = {m.name: m for m in site.app.machines if machine in (None, m.name)}
+    async with questions(site.postgres) as ask:
+        rows = await ask.rows("clocks_due", list(machines), within, limit)
+    return [
+        ClockDue(
+            *(row["machine"], row["entity_id"], dial.name, row["state"], owner_of(machines[row["machine"]], row["state"])),
+            escalate_to=dial.target.escalate_to.name if dial.target.escalate_to else "",
+            next=rung(reading_of(row["reading"]).level)[1],
+            due=row["due"],
+            left=row["due"] - row["now"],
+            calendar=dial.target.calendar.name if dial.target.calendar else "",
+        )
+        for row in rows
+        if (dial := machines[row["machine"]].dials.get(row["name"])) is not None
+    ]
+
+
+def due_table(clocks: Iterable[ClockDue]) -> RenderableType:
+    """For people."""
+    names = ("machine", "id", "clock", "state", "owner", "next", "due", "in", "tells", "calendar")
+    rows = [(c.machine, c.entity_id, c.clock, c.state, c.owner, c.next, c.due, c.left, c.escalate_to, c.calendar) for c in clocks]
+    return table("clocks", names, rows)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import Coroutine
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, NoReturn, TypeVar
 
 import typer
@@ -16,6 +17,8 @@ from stream.core.errors import ConfigurationError, DefinitionError, StreamError,
 from stream.ops.render import Output, complain
 
 T = TypeVar("T")
+UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
+LONGEST = timedelta(days=3650)
 
 AppOption = Annotated[str | None, typer.Option("--app", help="The App, as module:name.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")]
@@ -60,6 +63,15 @@ def no(text: str) -> NoReturn:
     """The negative answer: a line on stderr, exit code 1."""
     complain(text)
     raise typer.Exit(1)
+
+
+def span(text: str, option: str) -> timedelta:
+    """A duration such as 30m, 1h or 2d, up to ten years. Raises `ConfigurationError`."""
+    found = re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip())
+    read = int(found[1]) * UNITS[found[2]] if found else None
+    if read is None or read > LONGEST:
+        raise ConfigurationError(f"{option} {text!r}: say 90s, 30m, 1h or 2d, up to {LONGEST.days}d; months and years have no fixed length")
+    return read
 
 
 def instant(text: str | None) -> datetime | None:

@@ -116,6 +116,13 @@ from walk order by n;
 -- Its timers, and its clocks whether they run or stand still.
 select name, due_at as due, reading from timer where machine = $1 and entity_id = $2 order by due_at nulls last, name;
 
+-- name: clocks_due
+-- Clocks of some machines whose next rung falls due up to a span from now, the first first; those past their instant are among them.
+select t.machine, t.entity_id, t.name, t.due_at as due, t.reading, e.state, stream_now() as now
+from timer t join entity e on e.machine = t.machine and e.id = t.entity_id
+where t.machine = any($1::text[]) and t.due_at <= stream_now() + $2::interval and t.reading is not null
+order by t.due_at, t.machine, t.entity_id, t.name limit $3;
+
 -- name: line_of_entity
 -- What waits for one entity, in order.
 select id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error, topic, partition, "offset", value

@@ -75,6 +75,43 @@ def test_a_report_goes_into_a_spreadsheet(at_database: Stream, day: datetime) ->
     assert "house 2" in at_database("sla", "report").stdout
 
 
+@pytest.fixture
+def soon(database: str, lamps: str) -> None:
+    """Three lamps under two hours: overdue by ten minutes, due in twenty and in a hundred minutes; and one that is out."""
+    now, topic = datetime.now(UTC), next(iter(load_app(lamps).consumed))
+    said = [("lamp.on", "c", 130), ("lamp.on", "a", 100), ("lamp.on", "d", 90), ("lamp.off", "d", 80), ("lamp.on", "b", 20)]
+    told = [
+        record(topic, n, kind, b'{"lamp":"%s"}' % lamp.encode(), f"e{n}", now - timedelta(minutes=ago)) for n, (kind, lamp, ago) in enumerate(said)
+    ]
+    asyncio.run(play(database, lamps, told))
+
+
+def due(stream: Stream, *words: str) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", answer(stream("clocks", "list", *words, "-o", "json")))
+
+
+def test_clocks_are_listed_by_when_they_fall_due(at_database: Stream, soon: None) -> None:
+    found = due(at_database)
+    assert [(c["entity_id"], round(c["left"] / 60, -1)) for c in found] == [("c", -10), ("a", 20), ("b", 100)]
+    expected = {"machine": "lamp", "clock": "on", "state": "on", "owner": "house", "escalate_to": "guest", "next": "breached", "calendar": ""}
+    assert found[1].items() >= expected.items()
+    assert "guest" in at_database("clocks", "list").stdout
+
+
+def test_clocks_are_listed_of_a_span_and_a_machine_and_so_many(at_database: Stream, soon: None) -> None:
+    assert [c["entity_id"] for c in due(at_database, "--due-within", "1h")] == ["c", "a"]
+    assert [c["entity_id"] for c in due(at_database, "--due-within", "0s")] == ["c"]
+    assert [c["entity_id"] for c in due(at_database, "--limit", "1")] == ["c"]
+    assert due(at_database, "--machine", "other") == []
+
+
+@pytest.mark.parametrize("text", ["1 month", "1y", "-1h", "", "9999999h", "999999d", "1h30", "\u0661h"])
+def test_a_span_nobody_can_mean_is_wrong_use(stream: Stream, text: str) -> None:
+    refused = stream("clocks", "list", f"--due-within={text}")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "say 90s, 30m, 1h or 2d" in refused.stderr
+
+
 def test_owners_say_whose_turn_it_is_and_since_when(at_database: Stream, day: datetime) -> None:
     found = cast("list[dict[str, Any]]", answer(at_database("owners", "-o", "json")))
     assert [(t["owner"], t["state"], t["n"]) for t in found] == [("guest", "off", 3), ("house", "on", 1)]

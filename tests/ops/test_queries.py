@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import asyncpg
 import pytest
 
@@ -15,6 +17,7 @@ from stream.ops.queries import STATEMENTS
         ("timeline", (1, 10), "history_p0_pkey"),
         ("entities", ("ticket", None, "ticket", "", 10), "entity_pkey"),
         ("line_of_entity", ("ticket", "T-1"), "waiting_entity"),
+        ("clocks_due", (["ticket"], timedelta(hours=1), 10), "timer_due"),
         ("letters", ("open", None, None, 10), "dead_letter"),
     ],
 )
