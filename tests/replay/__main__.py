@@ -75,7 +75,7 @@ def report_clocks(found: Tally) -> None:
         counts = {what: n for (owner, name, what), n in sorted(found.noted.items()) if (owner, name) == (machine, clock)}
         by = {priority: n for (owner, name, priority), n in sorted(breached.items()) if (owner, name) == (machine, clock) and priority}
         shares = f" (by priority: {', '.join(f'{priority} {n:,}' for priority, n in by.items())})" if by else ""
-        console.print(f"  clock {machine}: {clock}: {', '.join(f'{what} {n:,}' for what, n in counts.items())}{shares}")
+        console.print(f"  clock {machine}: {clock}: {', '.join(f'{what} {n:,}' for what, n in counts.items())}{shares}", soft_wrap=True)
 
 
 def main() -> int:
