@@ -201,7 +201,14 @@ def checked_duration(span: object) -> timedelta:
     return span
 
 
+def check_owner(what: str, word: str, owner: object) -> None:
+    """Raises `DefinitionError` for a name where an `Owner` is meant."""
+    if not isinstance(owner, Owner | None):
+        raise DefinitionError(f"{what}: {word}={owner!r} is no Owner: say Owner({str(owner)!r})")
+
+
 def _check(what: str, target: Target) -> None:
+    check_owner(what, "escalate_to", target.escalate_to)
     try:
         for span in (target.within, target.repeat):
             if span is not None and not callable(span):
@@ -210,5 +217,7 @@ def _check(what: str, target: Target) -> None:
         raise DefinitionError(f"{what}: {error}") from None
     if target.warn_at is not None and not 0 < target.warn_at < 1:
         raise DefinitionError(f"{what}: warn_at={target.warn_at!r} is a share of the target, above 0 and below 1")
+    if isinstance(target.reasons, str):
+        raise DefinitionError(f"{what}: reasons={target.reasons!r} is one text: say a tuple, ({target.reasons!r},)")
     if "" in target.reasons or len(set(target.reasons)) < len(target.reasons):
         raise DefinitionError(f"{what}: each of its reasons is a code of its own")

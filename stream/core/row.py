@@ -6,11 +6,11 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Generic, TypeAlias, TypeVar, get_args
+from typing import Any, Generic, TypeAlias, TypeVar, cast, get_args
 
 import msgspec
 
-from stream.core.clock import Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, Trigger
+from stream.core.clock import Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, Trigger, check_owner
 from stream.core.errors import DefinitionError
 from stream.core.event import Command, Data, Event, Fact, Says
 from stream.core.record import Ref
@@ -119,6 +119,12 @@ class State(Generic[D]):
     defers: tuple[type[Event], ...] = ()
     defers_within: timedelta = timedelta(days=1)
     final: bool = False
+
+    def __post_init__(self) -> None:
+        owner, sla = cast("object", self.owner), cast("object", self.sla)
+        check_owner(f"State {self.name!r}", "owner", owner)
+        if not isinstance(sla, Sla | None):
+            raise DefinitionError(f"State {self.name!r}: sla={sla!r} is no Sla: say Sla(hours(4))")
 
     def on(
         self,

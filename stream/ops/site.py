@@ -19,6 +19,8 @@ from stream.core.errors import RAISED, ConfigurationError, DefinitionError
 from stream.dev.stack import HOME, Addresses, running
 from stream.runtime.settings import ROLES, Settings, read_settings
 
+_LIBRARY = Path(__file__).parents[1]
+
 
 @dataclass(frozen=True)
 class Configured:
@@ -86,7 +88,7 @@ def load_app(named: str) -> App:
     try:
         found = getattr(importlib.import_module(module_name), name, None)
     except DefinitionError as error:
-        raise ConfigurationError(f"{named}: {error}") from error
+        raise ConfigurationError(f"{named}: {_where(error)}{error}") from error
     except ModuleNotFoundError as error:
         raise ConfigurationError(_missing(named, module_name, error)) from error
     except RAISED as error:  # the author's modules run here: whatever they raise is told in one line
@@ -112,5 +114,8 @@ def _missing(named: str, module: str, error: ModuleNotFoundError) -> str:
 
 
 def _where(error: BaseException) -> str:
+    """The last line that is not this library's: what its author can change. A syntax error says its own."""
     frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}: " if frames else ""
+    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not frame.filename.startswith("<")]
+    found = theirs[-1] if theirs and not isinstance(error, SyntaxError) else None
+    return f"{Path(found.filename).name}:{found.lineno}: " if found else ""

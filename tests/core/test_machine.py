@@ -79,6 +79,10 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "a repeat of a month": (lambda: Sla[Job](hours(1), repeat="P1M"), "months and years have no fixed length"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "a warning at the end": (lambda: clock(warn_at=1.0), "a share of the target"),
     "a warning in per cent": (lambda: Sla[Job](hours(1), warn_at=75), "a share of the target"),
+    "reasons without a comma": (lambda: clock(reasons=("parts")), "say a tuple"),
+    "a name where an owner is meant": (lambda: State[Job]("s", owner="desk"), r"say Owner\('desk'\)"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    "a name to escalate to": (lambda: clock(escalate_to="lead"), r"say Owner\('lead'\)"),
+    "a time where an SLA is meant": (lambda: State[Job]("s", sla=hours(1)), "is no Sla"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "a reason twice": (lambda: clock(reasons=("a", "a")), "a code of its own"),
     "two clocks of one name": (lambda: clocked(clock(), clock()), "two clocks are called 'c'"),
     "a clock called like an SLA": (lambda: Machine(job.name, Job, job.events, job.transitions, (clock("new", met=(jobs.closed,)),)), "called 'new'"),

@@ -34,6 +34,21 @@ def test_a_wrong_definition_is_one_line(stream: Stream, tmp_path: Path) -> None:
     assert "it needs a name" in one_line(found.stderr)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("app = App('x', machines=3)", "here.py:2: TypeError"),
+        ("Sla(4)", "here.py:2: an Sla: a duration is"),
+        ("app = App(", "SyntaxError: '(' was never closed (not_here.py, line 2)"),
+    ],
+)
+def test_a_fault_names_the_line_of_its_author(stream: Stream, tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "not_here.py").write_text(f"from stream import App, Sla\n{text}\n")
+    found = stream("machines", "list", "--app", "not_here:app")
+    assert found.exit_code == 2
+    assert words in one_line(found.stderr)
+
+
 def test_an_app_whose_import_fails_names_the_line(stream: Stream, tmp_path: Path) -> None:
     (tmp_path / "failing_import.py").write_text("\n\n1 / 0\n")
     found = stream("machines", "list", "--app", "failing_import:app")
