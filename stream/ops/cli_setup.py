@@ -206,19 +206,20 @@ def health(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
     Example: stream health || echo "not well"
     """
     site = read_site({"app": app})
-    checks = awaited(_checks(site))
+    # The App first: one that cannot be imported is wrong use, and no fault of the database or the broker.
+    checks = awaited(_checks(site, site.app))
     well = all(said == "ok" for _, said in checks)
     show(output, {"well": well, "checks": dict(checks)}, fields("health", checks))
     if not well:
         no("not well: " + ", ".join(name for name, said in checks if said != "ok"))
 
 
-async def _checks(site: Site) -> list[tuple[str, str]]:
+async def _checks(site: Site, app: App) -> list[tuple[str, str]]:
     async def database() -> None:
-        await check(site.postgres, app=site.app.name, group=site.group)
+        await check(site.postgres, app=app.name, group=site.group)
 
     async def broker() -> None:
-        wanted = site.app.consumed | site.app.emitted
+        wanted = app.consumed | app.emitted
         async with KafkaAdmin(site.kafka) as admin:
             require(wanted, await admin.topics(wanted))
 

@@ -85,6 +85,12 @@ def test_health_names_everything_that_is_away(stream: Stream) -> None:
     assert "not well: database, broker" in one_line(found.stderr)
 
 
+def test_health_of_an_app_that_is_not_there_is_wrong_use(stream: Stream) -> None:
+    found = stream("health", "--app", "nowhere:app")
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "there is no module 'nowhere' here" in one_line(found.stderr)
+
+
 def test_secrets_are_masked_when_settings_are_shown(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://me:hush@db/stream?sslmode=require")
     for output in ("table", "json"):
