@@ -119,6 +119,14 @@ class Talk:
         for done in admin.delete_records([confluent_kafka.TopicPartition(self.told, n, -1) for n in range(PARTITIONS)]).values():
             await anyio.to_thread.run_sync(done.result, 20)
 
+    async def age(self) -> None:
+        """The outbox drops all it has, and goes on with a message of a young pot."""
+        await self.sql("alter table outbox alter column seq restart with 4000001")
+        await self.sql("select make_partitions('outbox', 4000000, 4000000, 0)")
+        await self.say("young", 1)
+        await self.send()
+        assert [row[0] for row in await self.sql("select drop_outbox(4000000)")] == [["dropped outbox_p0"]]
+
     async def configure(self, settings: dict[str, str]) -> None:
         """Their topic's settings."""
         await self.admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, self.told, settings)])

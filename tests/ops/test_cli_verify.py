@@ -95,7 +95,7 @@ async def test_a_held_message_is_due_when_it_was_settled(pots: Talk) -> None:
 
 async def test_what_was_said_twice_under_one_number_is_found_though_the_outbox_is_too_young(pots: Talk) -> None:
     first = (await pots.rows("a"))[0]
-    await age(pots)
+    await pots.age()
     await pots.say("b", 4)
     await pots.send()
     assert await pots.counts("messages", "records", "unverifiable") == [2, 8, 6]
@@ -111,7 +111,7 @@ async def test_what_was_said_twice_under_one_number_is_found_though_the_outbox_i
 
 
 async def test_a_message_without_a_row_is_found_where_an_older_row_of_its_lane_is_still_there(pots: Talk) -> None:
-    await age(pots)
+    await pots.age()
     await pots.say("a", 4, 5)
     await pots.send()
     await pots.sql("delete from outbox where seq = (select max(seq) from outbox)")
@@ -121,18 +121,9 @@ async def test_a_message_without_a_row_is_found_where_an_older_row_of_its_lane_i
 async def test_numbers_that_only_the_topic_could_still_have_are_a_gap(pots: Talk) -> None:
     await pots.say("c", 1, 2)
     await pots.send(really=False)
-    await age(pots)
+    await pots.age()
     told = await proof()
     assert [(f["kind"], f["key"], f["number"], f["seq"]) for f in told["findings"]] == [("gaps", "c", 1, 2)]
-
-
-async def age(pots: Talk) -> None:
-    """The outbox drops all it has, and goes on with a message of a young pot."""
-    await pots.sql("alter table outbox alter column seq restart with 4000001")
-    await pots.sql("select make_partitions('outbox', 4000000, 4000000, 0)")
-    await pots.say("young", 1)
-    await pots.send()
-    assert [row[0] for row in await pots.sql("select drop_outbox(4000000)")] == [["dropped outbox_p0"]]
 
 
 async def test_what_a_topic_keeps_no_longer_is_unverifiable(pots: Talk) -> None:

@@ -18,6 +18,9 @@ from stream.ops.queries import STATEMENTS
         ("entities", ("ticket", None, "ticket", "", 10), "entity_pkey"),
         ("line_of_entity", ("ticket", "T-1"), "waiting_entity"),
         ("clocks_due", (["ticket"], timedelta(hours=1), 10), "timer_due"),
+        ("said", ("ticket", "", 10), "entity_pkey"),
+        ("outbox_rows", (0, "1:1:", 10, 1000, [0], ["1:1:"], [""], [0], ["told"]), "outbox_p0_pkey"),
+        ("held_rows", (0, 10, 1000), "outbox_held_pkey"),
         ("letters", ("open", None, None, 10), "dead_letter"),
     ],
 )

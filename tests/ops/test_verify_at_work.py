@@ -126,6 +126,26 @@ async def test_a_message_that_is_committed_late_leaves_no_gap(quiet: Talk, monke
     assert await quiet.count("late") == 2
 
 
+async def test_a_part_of_the_outbox_that_is_dropped_while_it_is_read_proves_nothing(quiet: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await quiet.say("a", 1, 2, 3)
+    await quiet.send()
+    plain, pages = Questions.rows, 0
+
+    async def rows(questions: Questions, name: str, *args: Any) -> Any:
+        nonlocal pages
+        page = await plain(questions, name, *args)
+        pages += name == "outbox_rows"
+        if name == "outbox_rows" and pages == 1:
+            await quiet.age()
+        return page
+
+    monkeypatch.setattr(course, "ROWS", 2)
+    monkeypatch.setattr(Questions, "rows", rows)
+    found = await look()
+    assert found.counts == {}, found.findings
+    assert (found.topics[quiet.told].messages, found.topics[quiet.told].unverifiable) == (0, 3)
+
+
 async def test_a_log_that_is_cut_before_it_is_read_is_read_from_where_it_begins_then(quiet: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     await quiet.configure({"retention.ms": "1000"})
     await quiet.say("a", 1, 2)
