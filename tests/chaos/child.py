@@ -37,7 +37,7 @@ AUDIT = {**QUERIES, **statements("tests.chaos", "audit.sql")}
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """How a process runs: as `stream run` would, but for the session, which is short so that a dead one is missed soon.
+    """How a process runs: as `stream run` would, but for the session, which is short so that a dead one is missed soon, and an added partition found.
 
     `lease`: seconds a relay holds its shards; `send`: after how many it gives up a producer that gets no answer.
     """
@@ -59,7 +59,8 @@ class Setup:
     @property
     def kafka_settings(self) -> KafkaSettings:
         # The client id and the application name tell a wire whose connection it carries.
-        return KafkaSettings(bootstrap=self.kafka, client_id=self.name, session=self.session, heartbeat=self.session / 6, send=self.send)
+        beat = self.session / 6
+        return KafkaSettings(bootstrap=self.kafka, client_id=self.name, session=self.session, heartbeat=beat, send=self.send, metadata=self.session)
 
     @property
     def postgres_settings(self) -> PostgresSettings:

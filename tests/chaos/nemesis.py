@@ -184,12 +184,19 @@ def storm(scene: Scene) -> str:
 
 
 def grow(scene: Scene) -> str:
-    """F13: a partition more, of the topic whose order does not hang on keys."""
+    """F13: a partition more, of the topic whose order does not hang on keys. It is halted, and goes on when an operator takes it."""
     stand = scene.ground.stand
     topic = stand.names.topic("transfers")
-    partitions = sum(place.topic == topic for place in stand.topics.ends())
-    stand.topics.grow(topic, partitions + 1)
-    return f"{topic} has {partitions + 1} partitions"
+    added = sum(place.topic == topic for place in stand.topics.ends())
+    scene.await_work()
+    stand.topics.grow(topic, added + 1)
+    scene.feeder.feed(100)
+    scene.took["added partition halted"].append(
+        stand.wait("the added partition halted", lambda: stand.halted() == {f"{topic}/{added}": "partition_added"})
+    )
+    stand.decide(f"{topic}/{added}")
+    scene.wait_for_flow()
+    return f"{topic} has {added + 1} partitions"
 
 
 def repeat(scene: Scene) -> str:
@@ -266,6 +273,7 @@ FAULTS: Mapping[str, Fault] = {
     "F11-commits": lose_commits,
     "F11-produces": lose_produces,
     "F12": storm,
+    "F13": grow,
     "pair": two_at_once,
     "F19": repeat,
     "F20": poison,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -156,6 +157,16 @@ class Stand:
             time.sleep(0.05)
         del self.children[orders.name]
         return False
+
+    def halted(self) -> dict[str, str]:
+        """Why, by place."""
+        return {f"{row['topic']}/{row['partition']}": row["halt_reason"] for row in self.rows("standing") if row["halt_reason"]}
+
+    def decide(self, place: str) -> None:
+        """Let a halted partition go on where it stands: by the command, again where its owner changed meanwhile."""
+        words = [sys.executable, "-m", "stream", "partitions", "resume", place, "--reason", "seen to", "--yes"]
+        env = {**os.environ, "STREAM_KAFKA": self.kafka, "STREAM_DATABASE_URL": self.dsn, "STREAM_ACTOR": "operator", "PYTHONPATH": str(ROOT)}
+        self.wait(f"{place} goes on", lambda: subprocess.run(words, env=env, capture_output=True, check=False).returncode == 0)
 
     def ring(self, by: float = 3600.0, within: float = 120.0) -> None:
         """Move the movable clock on and wait until every timer that is due has fired, and all that it caused was sent and taken."""
