@@ -91,7 +91,7 @@ def line_of(finding: Finding) -> str:
     match f.kind:
         case "missing":
             return f"missing: {place}: message {f.seq}, {who}, written {_at(f.written)}, is not there"
-        case "gaps":
+        case "gap":
             return f"gap: {place}: {f.emitter} under {cell(f.key).plain!r}: {_range(f)} neither in the outbox nor on the topic"
         case "uncommitted":
             return f"uncommitted: {place}: {who}, id {f.id}, was never committed"

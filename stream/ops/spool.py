@@ -16,7 +16,7 @@ import msgspec
 from stream.adapters.postgres.statements import statements
 from stream.core.record import Header, Record
 
-KINDS = ("missing", "uncommitted", "changed", "reordered", "twofold", "gaps")
+KINDS = ("missing", "uncommitted", "changed", "reordered", "twofold", "gap")
 """What can be found, each by the statement of its name."""
 _SQL = statements("stream.ops", "spool.sql")
 _REMEMBERED = 100_000
@@ -143,7 +143,7 @@ class Spool:
 
     def findings(self, kind: str) -> Iterator[tuple[bool, Finding]]:
         """With each, whether it is proven, or may be a matter of age."""
-        rows = self._link.execute(_SQL[kind], (self._aged,) if kind == "gaps" else ())
+        rows = self._link.execute(_SQL[kind], (self._aged,) if kind == "gap" else ())
         for proven, *values in rows:
             yield bool(proven), Finding(kind, *values)
 

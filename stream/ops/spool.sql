@@ -125,7 +125,7 @@ where s.proven = 0
 group by r.lane, r.number having count(distinct r.id) > 1
 order by l.topic, r.partition, 4;
 
--- name: gaps
+-- name: gap
 -- Numbers that an entity has said and that are neither in the outbox nor on the topic: from `number` up to `seq`. Excused where the outbox is too
 -- young for them (`?`: something was dropped from it) and the topic too.
 select

@@ -223,7 +223,7 @@ def _judge(proof: Proof, spool: Spool, read: _Read, bounds: Mapping[str, tuple[b
         for proven, finding in spool.findings(kind):
             if proven:
                 proof.add(finding, limit)
-            elif kind != "gaps":
+            elif kind != "gap":
                 proof.topics[finding.topic].unverifiable += 1
     for span in read.spans:
         for broken in span.broken:

@@ -72,7 +72,7 @@ async def test_a_number_that_is_nowhere_is_a_gap(pots: Talk) -> None:
     await pots.say("c", 1, 2, 3)
     await pots.sql("delete from outbox where key = 'c' and seq = (select min(seq) + 1 from outbox where key = 'c')")
     await pots.send()
-    assert await pots.found() == [("gaps", "c", 2)]
+    assert await pots.found() == [("gap", "c", 2)]
     assert "number 2 is neither in the outbox nor on the topic" in (await ask()).stdout
 
 
@@ -81,7 +81,7 @@ async def test_a_last_number_that_is_nowhere_is_a_gap_as_its_entity_knows(pots: 
     await pots.sql("delete from outbox where key = 'c' and seq > (select min(seq) from outbox where key = 'c')")
     await pots.send()
     told = await proof()
-    assert [(f["kind"], f["number"], f["seq"]) for f in told["findings"]] == [("gaps", 2, 3)]
+    assert [(f["kind"], f["number"], f["seq"]) for f in told["findings"]] == [("gap", 2, 3)]
 
 
 async def test_a_held_message_is_due_when_it_was_settled(pots: Talk) -> None:
@@ -123,7 +123,7 @@ async def test_numbers_that_only_the_topic_could_still_have_are_a_gap(pots: Talk
     await pots.send(really=False)
     await pots.age()
     told = await proof()
-    assert [(f["kind"], f["key"], f["number"], f["seq"]) for f in told["findings"]] == [("gaps", "c", 1, 2)]
+    assert [(f["kind"], f["key"], f["number"], f["seq"]) for f in told["findings"]] == [("gap", "c", 1, 2)]
 
 
 async def test_what_a_topic_keeps_no_longer_is_unverifiable(pots: Talk) -> None:
