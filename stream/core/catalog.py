@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import msgspec
 
-from stream.core.errors import DefinitionError, MalformedError
+from stream.core.errors import RAISED, DefinitionError, MalformedError, described
 from stream.core.event import Event, wire_type
 from stream.core.outcome import Reason
 from stream.core.repeats import Repeats
 from stream.core.text import check_json
+
+# The messages of msgspec that quote the event; a path holds names of fields, places in lists, and `[...]` for a mapping's keys.
+_QUOTES = re.compile(r"^(Invalid enum value|Invalid value).*?(?= - at `\$[^`]*`$|$)|^(Object contains unknown field).*", re.DOTALL)
 
 
 class Catalog:
@@ -36,10 +40,22 @@ class Catalog:
         try:
             event: Event = self._decoders[cls].decode(value)
         except msgspec.ValidationError as error:
-            raise MalformedError(Reason.SCHEMA_INVALID, str(error)) from error
+            raise MalformedError(Reason.SCHEMA_INVALID, _told(error)) from error
         except RecursionError as error:
             raise MalformedError(Reason.TOO_DEEP, "nested too deep") from error
         except (msgspec.DecodeError, UnicodeError) as error:
             raise MalformedError(Reason.UNDECODABLE, str(error)) from error
+        except RAISED as error:  # the author's `__post_init__`: pure code fails as a value
+            raise MalformedError(Reason.SCHEMA_INVALID, f"the class refuses it: {described(error)}") from error
         self._repeats[cls].refuse(value)
         return event
+
+
+def _told(error: msgspec.ValidationError) -> str:
+    """What is wrong, and where, by the class's own names: what the event says instead is not quoted."""
+    if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+        # Not the decoder's own: the class has one of its own at work.
+        return f"the class refuses it: {described(error)}"
+    if error.__cause__ is not None:
+        return f"the class refuses it: {described(error.__cause__)}"
+    return _QUOTES.sub(r"\1\2", str(error))

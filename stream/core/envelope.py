@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from stream.core.entity import Trace
-from stream.core.errors import RAISED, MalformedError, described
+from stream.core.errors import RAISED, MalformedError, UnusableError, described
 from stream.core.outcome import Reason
 from stream.core.record import Record
 from stream.core.repeats import Repeats
@@ -118,7 +118,7 @@ def _headers(record: Record) -> _Attributes:
 
 def _unfold(mode: str, value: bytes, limit: int) -> tuple[_Attributes, bytes]:
     if mode.split(";")[0].strip() != "application/cloudevents+json":
-        raise MalformedError(Reason.UNSUPPORTED_CONTENT_MODE, mode[:100])
+        raise MalformedError(Reason.UNSUPPORTED_CONTENT_MODE, "neither binary mode nor application/cloudevents+json")
     check_json(value, limit)
     try:
         event = _structured.decode(value)
@@ -145,7 +145,7 @@ def _map(record: Record, topic: Topic) -> _Attributes:
 def _text(value: object) -> str:
     if isinstance(value, str):
         return value
-    raise TypeError(f"an attribute is text, not {type(value).__name__}")
+    raise UnusableError(f"an attribute is text, not {type(value).__name__}")
 
 
 def _check(attributes: _Attributes) -> None:

@@ -65,8 +65,29 @@ RAISED = (Exception, SystemExit)
 """What is caught around the author's code. `sys.exit()` in it is one event's fault: it must not end the worker, and every next one."""
 
 
+class UnusableError(StreamError):
+    """What the author's code gave cannot be used; the message says what is wrong with it and never quotes it."""
+
+
 def described(error: BaseException) -> str:
-    """An error of the author's code, and the line it came from. Survives an exception whose own text raises."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].name}, line {frames[-1].lineno})" if frames else ""
-    return traceback.format_exception_only(error)[-1].strip() + place
+    """An error of the author's code, and the line it came from; it holds nothing of an event, so it may be stored, logged and traced.
+
+    Words are kept only where they stand in the code that raised: what was put together at run time (an f-string, the key of a `KeyError`) may
+    quote what an event holds. Survives an exception whose own text raises.
+    """
+    kind = type(error)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    frames = list(traceback.walk_tb(error.__traceback__))
+    if not frames:
+        return name
+    code, line = frames[-1][0].f_code, frames[-1][1]
+    words = _text(error)
+    kept = f": {words}" if words and (isinstance(error, StreamError) or words in code.co_consts) else ""
+    return f"{name}{kept} ({code.co_name}, line {line})"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except RAISED:  # the author's code too
+        return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from stream.core.app import App
+from stream.core.errors import UnusableError
 from stream.core.event import Event
 from stream.core.machine import AnyMachine, Ids
 from stream.core.record import Ref
@@ -26,7 +27,7 @@ class Routes:
     def route(self, event: Event) -> tuple[Ref, ...]:
         """The entities an event concerns, each once, in the order of machines and ids. Raises what the author's function raises.
 
-        Raises `ValueError` or `TypeError` for an id that is no text of 1 to 512 storable characters.
+        Raises `UnusableError` for an id that is no text of 1 to 512 storable characters.
         """
         found: list[Ref] = []
         for name, ids in self._takers.get(type(event), ()):
@@ -42,9 +43,9 @@ def _takers(app: App, kind: type[Event]) -> tuple[tuple[str, Ids], ...]:
 
 def _checked(id: object) -> str:
     if not isinstance(id, str):
-        raise TypeError(f"an entity's id must be text, not {type(id).__name__}")
+        raise UnusableError(f"an entity's id must be text, not {type(id).__name__}")
     if not 0 < len(id) <= MAX_ID:
-        raise ValueError(f"an entity's id must be 1 to {MAX_ID} characters, not {len(id)}")
+        raise UnusableError(f"an entity's id must be 1 to {MAX_ID} characters, not {len(id)}")
     if wrong := unsafe_text(id):
-        raise ValueError(f"an entity's id must be storable text: {wrong}")
+        raise UnusableError(f"an entity's id must be storable text: {wrong}")
     return id

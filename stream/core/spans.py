@@ -146,8 +146,7 @@ def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, a
         attributes["messaging.kafka.offset"] = record.offset
         attributes["stream.dedupe.result"] = "new"
         attributes["stream.queue.milliseconds"] = max(0, clock_ms - record.timestamp)
-        if record.key is not None:
-            attributes["messaging.kafka.message.key"] = record.key.decode("utf-8", "replace")
+        _tell_key(attributes, record.key, done.ref.id)
         if arrived is not None and (record.topic, record.partition, record.offset) not in arrived:
             # It waited in a line and was drained by another record, in a trace of its own (see `Codec.revive`).
             attributes["stream.drained"] = True
@@ -182,6 +181,12 @@ def _tell(attributes: Attributes, done: Handled) -> None:
         attributes["stream.transition.to"] = done.to_state
 
 
+def _tell_key(attributes: Attributes, key: bytes | None, id: str) -> None:
+    """A key is payload, and not for a trace, unless it is the entity's id, which the span names anyway."""
+    if key is not None and key == id.encode():
+        attributes["messaging.kafka.message.key"] = id
+
+
 def _join(span: Span, done: Handled) -> None:
     note: Attributes = {}
     _tell(note, done)
@@ -196,11 +201,11 @@ def _create(message: Message, began: int, ended: int, parent_id: str) -> Span:
         "messaging.message.id": message.id,
         "cloudevents.event_id": message.id,
         "cloudevents.event_type": message.type,
-        "messaging.kafka.message.key": message.key.decode("utf-8", "replace"),
         "stream.entity.type": message.emitter.machine,
         "stream.entity.id": message.emitter.id,
         "stream.sequence": message.sequence,
     }
+    _tell_key(attributes, message.key, message.emitter.id)
     trace = message.trace
     return Span(
         trace.trace_id,

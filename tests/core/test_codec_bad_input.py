@@ -30,6 +30,12 @@ class Sent(Event, type="parcel.sent", topic="parcels", key="id"):
     size: int = 0
     weight: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.id == "refuse":
+            raise KeyError(self.id)
+        if self.id == "exit":
+            raise SystemExit
+
 
 class Parcel(Data):
     id: str
@@ -113,6 +119,7 @@ BAD: dict[str, Record | Sequence[Record]] = {
         structured(b'{"specversion":"1.0","id":"1","id":"2","source":"/van","type":"parcel.sent","data":{"id":"a"}}'),
         structured(b'{"specversion":"1.0","id":"1","source":"/van","type":"parcel.sent","data":{"id":"a","size":1,"size":2}}'),
     ],
+    "a class whose `__post_init__` raises": [data(b'{"id":"refuse"}'), data(b'{"id":"exit"}')],
     "a JSON array, not an object": [data(b"[]"), data(b"null"), data(b'"a"')],
     "a NUL character in text": [data(b'{"id":"a\\u0000"}'), data(b'{"id":"a\0"}')],
     "a NUL character in a field nobody reads": [data(b'{"id":"a","other":["\\u0000"]}'), data(b'{"id":"a","\\u0000":1}')],

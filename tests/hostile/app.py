@@ -78,6 +78,12 @@ def application(tag: str) -> App:
     class NoteRouted(Event, type="note.routed", topic=notes, key="id"):
         id: str
 
+    class NoteChecked(Event, type="note.checked", topic=notes, key="id"):
+        id: str
+
+        def __post_init__(self) -> None:
+            check(self.id)
+
     class Beaten(Event, type="pulse.beaten", topic=notes, key="id"):
         id: str
         n: int
@@ -92,7 +98,7 @@ def application(tag: str) -> App:
     def write(e: NoteWritten) -> Note:
         return Note(**msgspec.structs.asdict(e))
 
-    def skim(e: NoteSkimmed | NoteMapped | NoteRouted) -> Note:
+    def skim(e: NoteSkimmed | NoteMapped | NoteRouted | NoteChecked) -> Note:
         return Note(id=e.id)
 
     def begin(e: Beaten | BeatenInFrame) -> Pulse:
@@ -105,12 +111,13 @@ def application(tag: str) -> App:
     note = Machine[Note](
         "note",
         data=Note,
-        events=(NoteWritten, NoteSkimmed, NoteMapped, about(NoteRouted, route)),
+        events=(NoteWritten, NoteSkimmed, NoteMapped, NoteChecked, about(NoteRouted, route)),
         transitions=(
             opens(NoteWritten, to=written, then=write),
             opens(NoteSkimmed, to=written, then=skim),
             opens(NoteMapped, to=written, then=skim),
             opens(NoteRouted, to=written, then=skim),
+            opens(NoteChecked, to=written, then=skim),
         ),
     )
     pulse = Machine[Pulse](
@@ -129,6 +136,25 @@ def application(tag: str) -> App:
     skipped = Topic(skipping, partitions=1, unknown="skip", no_data="skip")
     topics = (Topic(notes, partitions=PARTITIONS), skipped, mapped, Topic(frames, partitions=LANES))
     return App("hostile", machines=(note, pulse), topics=topics, alerts=f"alerts-{tag}")
+
+
+def check(id: str) -> None:
+    """What a class looks at itself, failing as an event's id says."""
+    match id.partition("/")[0]:
+        case "value":
+            raise ValueError(id)
+        case "type":
+            raise TypeError(id)
+        case "key":
+            raise KeyError(id)
+        case "zero":
+            raise ZeroDivisionError
+        case "silent":
+            raise _SilentError
+        case "assert":
+            raise AssertionError(id)
+        case _:
+            return
 
 
 def route(e: Event) -> str | Sequence[str]:

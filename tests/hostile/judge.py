@@ -116,7 +116,7 @@ class Judge:
             yield f"it should halt its partition ({frame.fault}); it did so for {fault}"
 
 
-_KINDS = ("note.written", "note.mapped", "note.skimmed", "note.routed")
+_KINDS = ("note.written", "note.mapped", "note.skimmed", "note.routed", "note.checked")
 
 
 def _of_letter(letter: asyncpg.Record, case: Case) -> Iterator[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 
 from stream.core.outcome import Reason
-from tests.hostile.case import Case, Maker, family
+from tests.hostile.case import Case, Maker, family, own
 
 WRONG: Mapping[str, tuple[str, ...]] = {
     "text": ("1", "1.5", "true", "null", "[]", "{}", '["a"]'),
@@ -67,3 +67,12 @@ def fields_at_random(m: Maker) -> Iterator[Case]:
         for wrapped in ([good[name]], {"value": good[name]}, json.dumps([good[name]])):
             if not (name == "text" and isinstance(wrapped, str)):
                 yield m.dead(Reason.SCHEMA_INVALID, {**good, name: wrapped})
+
+
+@family
+def class_that_refuses(m: Maker) -> Iterator[Case]:
+    """By an error that a decoder expects, and by others."""
+    for said in ("value", "type", "key", "zero", "silent", "assert"):
+        for _ in range(2):
+            yield m.dead(Reason.SCHEMA_INVALID, {"id": f"{said}/{m.id()}"}, own(m.id(), type=b"note.checked"))
+    yield m.taken(headers=own(m.id(), type=b"note.checked"))
