@@ -63,7 +63,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
 class Waiting(msgspec.Struct, gc=False):
     """An admitted event that waits in an entity's line, deferred or parked. `id` is 0 until the store has numbered it; order is by id.
 
-    `outcome` is DEFERRED or PARKED; `until` is when a deferred one is rejected. `origin` is the trace context to link a later drain to.
+    `outcome` is DEFERRED or PARKED; `until` is when a deferred one is rejected.
     """
 
     ref: Ref
