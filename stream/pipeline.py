@@ -28,7 +28,7 @@ async def process(door: Door, *, decode: Decode, revive: Revive, routes: Routes,
         decoded = decode(claim)
         unseen = [o for o in decoded.orders if isinstance(o, Deliver) and not o.admitted]
         verdicts = await tx.first_sight([(o.envelope.identity, o.envelope.content) for o in unseen]) if unseen else ()
-        orders = sift(decoded, verdicts)
+        orders = sift(decoded, verdicts, claim.door)
         entities = await tx.load(refs_of(orders))
         changes = decide(routes, entities, orders, claim.now, door=claim.door, begun=decoded.changes, revive=revive)
         await tx.save(changes)

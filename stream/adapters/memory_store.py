@@ -24,7 +24,7 @@ from stream.core.errors import FencedError, UnavailableError, UnstorableError
 from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.order import Claim, Order, Stored
 from stream.core.outcome import Outcome, Verdict
-from stream.core.record import Ref, TopicPartition, fingerprint
+from stream.core.record import Record, Ref, TopicPartition, fingerprint
 from stream.ports import Position, Slice, Wait
 
 K = TypeVar("K")
@@ -236,8 +236,8 @@ class MemoryTransaction:
                 stored.append(Stored(row.letter.record, row.letter.ref, row.letter.admitted))
         return Claim("replay", self._db.now(), self._db.clock(), stored=stored)
 
-    async def claim_lines(self, orders: Sequence[Order]) -> Claim:
-        return Claim("replay", self._db.now(), self._db.clock(), orders=orders)
+    async def claim_orders(self, door: str, orders: Sequence[Order] = (), records: Sequence[Record] = ()) -> Claim:
+        return Claim(door, self._db.now(), self._db.clock(), orders=orders, stored=[Stored(record, None, False) for record in records])
 
     # -- first sight, load -----------------------------------------------------------------------------------------------------------
 

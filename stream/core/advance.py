@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from stream.core.clock import OWN_EVENTS, AfterElapsed, ClockEvent
+from stream.core.clock import OWN_EVENTS, AfterElapsed, ClockEvent, EntityMoved
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
 from stream.core.ladder import BREACH, Mode, Note, Reading, timer_of
@@ -61,15 +61,17 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
     )
     if isinstance(event, AfterElapsed | ClockEvent) and _is_stale(machine, entity, event):
         return IGNORED
-    if isinstance(event, AfterElapsed):
-        row = machine.afters[state][event.row]
+    step = Step(state, entity.data, [])
+    if isinstance(event, EntityMoved):
+        step.state, step.path = event.to, (event.to,)
+    elif isinstance(event, AfterElapsed):
+        step = _move(machine, machine.afters[state][event.row], step, event, cause)
     else:
         rows = machine.rows.get((state, type(event)), ())
-        found = _choose(machine, rows, entity.data, event, cause)
-        if found is None:
+        row = _choose(machine, rows, entity.data, event, cause)
+        if row is None:
             return _halt(machine, entity, type(event), refused=bool(rows))
-        row = found
-    step = _move(machine, row, Step(state, entity.data, []), event, cause)
+        step = _move(machine, row, step, event, cause)
     if settling := machine.settling.get(step.state):
         _settle(machine, settling, step, event, cause)
     if step.path:

@@ -117,7 +117,13 @@ class AfterElapsed(Event, type="after.elapsed"):
     entered: datetime
 
 
-OWN_EVENTS: tuple[type[Event], ...] = (SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, WaitExpired, AfterElapsed)
+class EntityMoved(Event, type="entity.moved"):
+    """A person put an entity into the state `to`. It reaches that entity alone and is never published."""
+
+    to: str
+
+
+OWN_EVENTS: tuple[type[Event], ...] = (SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, WaitExpired, AfterElapsed, EntityMoved)
 """The events that need no topic and no address: the library makes them for one entity."""
 
 

@@ -16,16 +16,15 @@ from datetime import datetime
 
 from stream.core.advance import Halt
 from stream.core.booking import BEHIND, attempt, book_halt, failed, revived, safe
-from stream.core.changes import Changes, DeadLetter
+from stream.core.changes import Changes, DeadLetter, Handled
+from stream.core.clock import EntityMoved
 from stream.core.entity import Entity, Envelope, Waiting
-from stream.core.firing import drain, fire
+from stream.core.firing import drain, fire, own_event
 from stream.core.ledger import Ledger, Page, Revive
-from stream.core.order import Decoded, Deliver, Fire, Order, Retry
+from stream.core.order import Decoded, Deliver, Fire, Move, Order, Retry
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref
 from stream.core.route import Routes
-
-_REPLAY = "replay"
 
 
 def refs_of(orders: Iterable[Order]) -> list[Ref]:
@@ -39,8 +38,8 @@ def refs_of(orders: Iterable[Order]) -> list[Ref]:
     return sorted(found, key=lambda ref: (ref.machine.encode(), ref.id.encode()))
 
 
-def sift(decoded: Decoded, verdicts: Sequence[Verdict]) -> list[Order]:
-    """The orders that go on. Records seen before are dropped and counted; a conflict leaves a letter.
+def sift(decoded: Decoded, verdicts: Sequence[Verdict], door: str) -> list[Order]:
+    """The orders that go on. Records seen before are dropped and counted, those of no partition under `door`; a conflict leaves a letter.
 
     `verdicts` are those of the not yet admitted `Deliver`s, in order.
     """
@@ -49,7 +48,7 @@ def sift(decoded: Decoded, verdicts: Sequence[Verdict]) -> list[Order]:
     for order in decoded.orders:
         if isinstance(order, Deliver) and not order.admitted:
             verdict = next(seen)
-            decoded.changes.count(order.place or _REPLAY, verdict)
+            decoded.changes.count(order.place or door, verdict)
             if verdict is Verdict.CONFLICT:
                 decoded.changes.dead.append(_conflict(order.envelope))
             if verdict is not Verdict.ADMITTED:
@@ -79,9 +78,12 @@ def decide(
         elif isinstance(order, Fire):
             ledger.where = door
             fire(ledger, ledger.page(order.ref), order.upto, "silent_feed" if order.marked else "")
-        else:
+        elif isinstance(order, Retry):
             ledger.where = door
             _retry(ledger, ledger.page(order.ref), order)
+        else:
+            ledger.where = door
+            _move(ledger, ledger.page(order.ref), order)
     return ledger.close()
 
 
@@ -151,6 +153,27 @@ def _again(ledger: Ledger, page: Page, waiting: Waiting, order: Retry, n: int) -
         ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, safe(order.skip)), door=ledger.door, actor=order.actor)
     else:
         _take(ledger, page, envelope, waiting)
+
+
+def _move(ledger: Ledger, page: Page, order: Move) -> None:
+    """A person's order: what is due comes first; then, if it is still where that person saw it, the state, its clocks, and who waited for it."""
+    entity = page.entity
+    if entity.timers:
+        fire(ledger, page, ledger.now, "")
+    if not entity.born or entity.state != order.seen or order.to not in page.machine.by_name:
+        return
+    envelope = own_event(ledger, page, "move", EntityMoved(to=order.to), ledger.now)
+    envelope.actor = order.actor
+    result, messages = attempt(ledger, page, envelope)
+    if isinstance(result, Halt):
+        # Whoever ordered it is told; for the entity nothing happened.
+        ledger.changes.handled.append(Handled(envelope, entity.ref, result.outcome, result.reason, entity.state, entity.state, result.error, ()))
+        return
+    ledger.moved(page, envelope, result, messages, door=ledger.door, reason=Reason.MANUAL, told=safe(order.reason))
+    ledger.count("concerned")
+    ledger.count(Outcome.APPLIED)
+    if entity.line and not entity.parked:
+        drain(ledger, page)
 
 
 def _conflict(envelope: Envelope) -> DeadLetter:

@@ -92,7 +92,7 @@ def _leaves(ledger: Ledger, page: Page) -> None:
     ledger.count("drained")
 
 
-def _own(ledger: Ledger, page: Page, name: str, event: Event, due: datetime) -> Envelope:
+def own_event(ledger: Ledger, page: Page, name: str, event: Event, due: datetime) -> Envelope:
     """An event of our own goes through the codec like any other: what waits in a line is then what was made here."""
     entity, app = page.entity, ledger.routes.app.name
     identity = digest(app, *entity.ref, name, due.isoformat())
@@ -109,7 +109,7 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
         entity.clocks = {name: kept for name, kept in entity.clocks.items() if name != timer}
         return
     event, note = _told(page, dial, reading, due)
-    envelope = _own(ledger, page, timer, event, due)
+    envelope = own_event(ledger, page, timer, event, due)
     reading = climbed(reading, due)
     entity.clocks = {**entity.clocks, timer: reading}
     if (following := due_of(dial, reading, due)) is not None:
@@ -154,7 +154,7 @@ def _told(page: Page, dial: Dial, reading: Reading, due: datetime) -> tuple[Cloc
 def _elapse(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -> None:
     entity = page.entity
     event = AfterElapsed(state=entity.state, row=int(name.rpartition(" ")[2]), due=due, entered=entity.since or due)
-    envelope = _own(ledger, page, name, event, due)
+    envelope = own_event(ledger, page, name, event, due)
     result, messages = (BEHIND, list[Message]()) if entity.parked else attempt(ledger, page, envelope)
     if isinstance(result, Halt):
         book_halt(ledger, page, envelope, result)
@@ -177,7 +177,7 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         name, id = entity.ref
         kind, told = waiting.event_type, waiting.event_id
         event = WaitExpired(machine=name, entity_id=id, state=entity.state, reason=reason, event_id=told, event_type=kind, due=due)
-        cause = _own(ledger, page, f"limit {told}", event, due)
+        cause = own_event(ledger, page, f"limit {told}", event, due)
         ledger.said(page, ledger.composed(page, cause, [event]))
     ledger.lined(page)
     if entity.born and not entity.parked:

@@ -50,12 +50,25 @@ class Retry:
     refused: int = 0
 
 
-Order: TypeAlias = Deliver | Fire | Retry
+@dataclass(slots=True)
+class Move:
+    """A person's order: into the state `to`, whatever the table says, with the data as it is. `seen`: the state that the person saw it in; in
+    another one nothing is done.
+    """
+
+    ref: Ref
+    seen: str
+    to: str
+    actor: str
+    reason: str
+
+
+Order: TypeAlias = Deliver | Fire | Retry | Move
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A record that comes back from storage: a dead letter that somebody replays. `ref` and `admitted` as in `DeadLetter`."""
+    """A record that comes from no log: a dead letter that somebody replays, or an event by hand. `ref` and `admitted` as in `DeadLetter`."""
 
     record: Record
     ref: Ref | None
@@ -66,7 +79,7 @@ class Stored:
 class Claim:
     """What a door got hold of, and the database's clocks. `now` may be moved by tests and the dev stack; `clock` is the real one.
 
-    `door`: partitions | timers | replay. `stream_times` are those of the claimed partitions; `floors`: per topic, the newest business time
+    `door`: partitions | timers | replay | desk. `stream_times` are those of the claimed partitions; `floors`: per topic, the newest business time
     whose identities may have been forgotten.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stream.ops import cli_audit, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_time
+from stream.ops import cli_audit, cli_desk, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_time
 from stream.ops.command import group
 
 cli = group(
@@ -16,6 +16,8 @@ cli.add_typer(cli_setup.topics, name="topics")
 cli.command()(cli_setup.publish)
 cli.command()(cli_setup.health)
 cli.command()(cli_look.status)
+cli_look.entities.command("send")(cli_desk.send)
+cli_look.entities.command("move")(cli_desk.move)
 cli.add_typer(cli_look.entities, name="entities")
 cli.add_typer(cli_look.machines, name="machines")
 cli.command()(cli_look.why)

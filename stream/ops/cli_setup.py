@@ -134,7 +134,7 @@ def publish(
     """
     site = read_site({"app": app})
     at = instant(time) or datetime.now(UTC)
-    event = _event(site, type, data.encode("utf-8", "surrogatepass"))
+    event = event_of(site, type, data.encode("utf-8", "surrogatepass"))
     named = id or emitted_id(secrets.token_bytes(16), Ref("publish", ""), 0, at)
     identity = identity_of(source, named)
     said = [("actor", actor()), ("correlationid", correlation_id or identity.hex())]
@@ -161,7 +161,8 @@ def _traced(site: Site) -> Generator[OtelTelemetry | None]:
         yield telemetry
 
 
-def _event(site: Site, type: str, data: bytes) -> Event:
+def event_of(site: Site, type: str, data: bytes) -> Event:
+    """An event of the App from its fields as JSON. Raises `ConfigurationError` with what is wrong with them."""
     catalog = Catalog(site.app.classes, site.settings.payload_limit)
     kind = catalog.find(type)
     if kind is None or not kind.__topic__:

@@ -6,12 +6,13 @@ fewer and fewer of them, each time without committing, until the most that it ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
 import anyio
 
+from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.store import PostgresStore, PostgresTransaction
 from stream.core.changes import Changes
 from stream.core.errors import ConfigurationError, FencedError, StreamError, UnavailableError, UnstorableError
@@ -59,26 +60,34 @@ class Audited:
         return claim
 
 
-class _WouldDoError(Exception):
-    """What was tried would be taken."""
+class AgreedStore(PostgresStore):
+    """A store whose transactions are shown to `agree` before they are committed; what it raises undoes them."""
 
-
-class _Trial(PostgresStore):
-    """Does everything but the commit, and says so by raising `_WouldDoError`."""
+    def __init__(self, settings: PostgresSettings, agree: Callable[[Changes], None]) -> None:
+        super().__init__(settings)
+        self._agree = agree
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[PostgresTransaction]:
         async with super().transaction() as tx:
             yield tx
-            raise _WouldDoError
+            self._agree(tx.saved or Changes())
 
 
-async def carry_out(site: Site, door: Door, notes: Sequence[Note]) -> tuple[Claim, Changes]:
-    """Carry an order to its commit; tried again a few times when an entity is busy. Raises what the path raises."""
+class _WouldDoError(Exception):
+    """What was tried would be taken."""
+
+
+def _would_do(changes: Changes) -> None:
+    raise _WouldDoError
+
+
+async def carry_out(site: Site, door: Door, notes: Sequence[Note], by: PostgresStore | None = None) -> tuple[Claim, Changes]:
+    """Carry an order to its commit, through the store `by` or a plain one; again when an entity is busy. Raises what the path raises."""
     await checked(site)
     async with AsyncExitStack() as ending:
         telemetry = ending.enter_context(tracing(site))
-        store = PostgresStore(site.postgres)
+        store = by or PostgresStore(site.postgres)
         ending.push_async_callback(store.close)
         carry = carrying(site.app, site.settings, telemetry.sampling)
         for left in reversed(range(TRIES)):
@@ -102,7 +111,7 @@ async def _up_to(site: Site, retry: Retry, carry: Carry, error: UnstorableError)
     """The order, up to the event whose effects are refused. Raises `error` where not even the first can be booked."""
     async with questions(site.postgres) as ask:
         length = sum(waits.outcome == Outcome.PARKED for waits in await ask.line(retry.ref))
-    trial = _Trial(site.postgres)
+    trial = AgreedStore(site.postgres, _would_do)
 
     async def fits(events: int) -> bool:
         try:

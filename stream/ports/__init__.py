@@ -54,8 +54,8 @@ class Transaction(Protocol):
         """Lock open dead letters and mark them replayed by `actor`; those that are gone or closed are left out of the claim."""
         ...
 
-    async def claim_lines(self, orders: Sequence[Order]) -> Claim:
-        """For a person's orders on parked lines (`Retry`): nothing is locked before the entity itself."""
+    async def claim_orders(self, door: str, orders: Sequence[Order] = (), records: Sequence[Record] = ()) -> Claim:
+        """What a person says: orders, and events by hand. `door`: replay | desk. Nothing is locked before the entity itself."""
         ...
 
     async def first_sight(self, seen: Sequence[tuple[bytes, bytes]]) -> Sequence[Verdict]:

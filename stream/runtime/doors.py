@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stream.core.changes import Changes
-from stream.core.order import Claim, Fire, Retry
+from stream.core.order import Claim, Fire, Move, Retry
+from stream.core.record import Record
 from stream.pipeline import Door
 from stream.ports import Slice, Store, Transaction
 
@@ -53,4 +54,15 @@ class Lines:
     retries: Sequence[Retry]
 
     async def claim(self, tx: Transaction) -> Claim:
-        return await tx.claim_lines(self.retries)
+        return await tx.claim_orders("replay", self.retries)
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What a person says of entities: events by hand, which concern whom they say, and moves."""
+
+    records: Sequence[Record] = ()
+    moves: Sequence[Move] = ()
+
+    async def claim(self, tx: Transaction) -> Claim:
+        return await tx.claim_orders("desk", self.moves, self.records)

@@ -205,7 +205,7 @@ def _fold(folded: Folded, records: Sequence[Record]) -> None:
     for start in range(0, len(records), 500):
         decoded = codec(Claim("partitions", now, now, records[start : start + 500]))
         unseen = [order for order in decoded.orders if isinstance(order, Deliver)]
-        orders = sift(decoded, [_first_sight(inbox, order.envelope.identity, order.envelope.content) for order in unseen])
+        orders = sift(decoded, [_first_sight(inbox, order.envelope.identity, order.envelope.content) for order in unseen], "partitions")
         for ref in refs_of(orders):
             entities.setdefault(ref, Entity(ref))
         changes: Changes = decide(routes, entities, orders, now, door="partitions", begun=decoded.changes, revive=codec.revive)

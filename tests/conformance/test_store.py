@@ -11,7 +11,7 @@ from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Timer, Waiting
 from stream.core.errors import FencedError, UnstorableError
 from stream.core.ladder import Reading
-from stream.core.order import Stored
+from stream.core.order import Move, Stored
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref, TopicPartition, fingerprint
 from stream.ports import Position, Slice, Store
@@ -281,6 +281,13 @@ async def test_a_claim_of_letters_that_failed_leaves_them_open(store: Store) -> 
         await fail()
     async with store.transaction() as tx:
         assert len((await tx.claim_letters([1], "bob")).stored) == 1
+
+
+async def test_what_a_person_says_is_claimed_as_it_is(store: Store) -> None:
+    move = Move(JOB, "new", "paused", "ann", "told")
+    async with store.transaction() as tx:
+        claim = await tx.claim_orders("desk", [move], [record(1)])
+    assert (claim.door, list(claim.orders), list(claim.stored)) == ("desk", [move], [Stored(record(1), None, False)])
 
 
 async def test_the_movable_clock_moves_and_the_real_one_stays(storage: Storage) -> None:

@@ -77,7 +77,7 @@ class Play:
 
     def _go(self, decoded: Decoded, door: str) -> Changes:
         verdicts = [self._sight(o) for o in decoded.orders if isinstance(o, Deliver) and not o.admitted]
-        orders = sift(decoded, verdicts)
+        orders = sift(decoded, verdicts, door)
         loaded = {ref: copy.deepcopy(self.entities.get(ref) or Entity(ref)) for ref in refs_of(orders)}
         changes = decide(self.routes, loaded, orders, self.now, door=door, begun=decoded.changes, revive=self.codec.revive)
         self._save(changes, loaded)

@@ -99,7 +99,7 @@ class InMemory:
     def _process(self, claim: Claim) -> None:
         decoded = self._codec(claim)
         unseen = [order for order in decoded.orders if isinstance(order, Deliver) and not order.admitted]
-        orders = sift(decoded, [self._first_sight(order.envelope.identity, order.envelope.content) for order in unseen])
+        orders = sift(decoded, [self._first_sight(order.envelope.identity, order.envelope.content) for order in unseen], claim.door)
         for ref in refs_of(orders):
             self.entities.setdefault(ref, Entity(ref))
         self._save(decide(self._routes, self.entities, orders, self.now, door=claim.door, begun=decoded.changes, revive=self._codec.revive))

@@ -57,7 +57,7 @@ class Fold:
 
     def _decide(self, decoded: Decoded, door: str) -> None:
         unseen = [o for o in decoded.orders if isinstance(o, Deliver) and not o.admitted]
-        orders = sift(decoded, [self._sight(o) for o in unseen])
+        orders = sift(decoded, [self._sight(o) for o in unseen], door)
         for ref in refs_of(orders):
             if ref not in self.entities:
                 self.entities[ref] = Entity(ref)

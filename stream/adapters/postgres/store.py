@@ -22,7 +22,7 @@ from stream.core.entity import Entity
 from stream.core.errors import FencedError, UnavailableError
 from stream.core.order import Claim, Order, Stored
 from stream.core.outcome import Verdict
-from stream.core.record import Ref, TopicPartition, fingerprint
+from stream.core.record import Record, Ref, TopicPartition, fingerprint
 from stream.ports import Slice, Wait
 
 COUNTERS = (
@@ -79,6 +79,7 @@ class PostgresTransaction:
         self._slices: Sequence[Slice] = ()
         self._now: datetime | None = None
         self.met: set[Ref] = set()
+        self.saved: Changes | None = None
 
     # -- claim -----------------------------------------------------------------------------------------------------------------------
 
@@ -108,8 +109,8 @@ class PostgresTransaction:
         ]
         return await self._claim("replay", stored=stored)
 
-    async def claim_lines(self, orders: Sequence[Order]) -> Claim:
-        return await self._claim("replay", orders=orders)
+    async def claim_orders(self, door: str, orders: Sequence[Order] = (), records: Sequence[Record] = ()) -> Claim:
+        return await self._claim(door, orders=orders, stored=[Stored(record, None, False) for record in records])
 
     async def _claim(self, door: str, **what: Any) -> Claim:
         row = (await self._connection.fetch("clocks"))[0]
@@ -175,6 +176,7 @@ class PostgresTransaction:
     # -- save ------------------------------------------------------------------------------------------------------------------------
 
     async def save(self, changes: Changes) -> None:
+        self.saved = changes
         ids, previous = await self._number(changes.history, changes.entities)
         await self._save_entities(changes)
         await self._save_children(changes)

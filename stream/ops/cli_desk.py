@@ -1,0 +1,131 @@
+"""Commands by which a person speaks for an entity: an event by hand, or another state, shown before it is done."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from stream.core.codec import record_of
+from stream.core.errors import ConfigurationError
+from stream.core.identity import emitted_id
+from stream.core.order import Move
+from stream.core.record import Ref
+from stream.ops.cli_setup import event_of
+from stream.ops.command import AppOption, OutputOption, awaited, instant, no
+from stream.ops.desk import OtherwiseError, effect_lines, effects_table, perform, refused, rehearse
+from stream.ops.orders import Note
+from stream.ops.queries import EntityNow, questions
+from stream.ops.render import Output, note, safe, show
+from stream.ops.site import Site, actor, read_site
+from stream.runtime.doors import Desk
+
+MOST = 1000
+"""Characters of a reason."""
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit.")]
+YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
+
+
+def send(
+    type: Annotated[str, typer.Argument(help="The event's type, such as ticket.closed.")],
+    data: Annotated[str, typer.Argument(metavar="JSON", help="Its fields; they say which entities it concerns.")],
+    reason: ReasonOption,
+    id: Annotated[str | None, typer.Option(help="Say the same id again, and it is a duplicate.")] = None,
+    time: Annotated[str | None, typer.Option(help="When it happened (RFC 3339); now, when left out.")] = None,
+    yes: YesOption = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """An event by hand, straight to its entities and past Kafka, after a look at what it would do. Ends with 1 where it would be refused.
+
+    It is taken once, traced and noted in the history like any other, with you (STREAM_ACTOR, or the login name) as its actor.
+
+    Example: stream entities send ticket.closed '{"ticket_id": "T-1"}' --reason "confirmed by phone"
+    """
+    site, why = read_site({"app": app}), _checked(reason)
+    event = event_of(site, type, data.encode("utf-8", "surrogatepass"))
+    at = instant(time) or awaited(_now(site))
+    named = id or emitted_id(secrets.token_bytes(16), Ref("desk", ""), 0, at)
+    _do(
+        site,
+        Desk(records=[record_of(event, id=named, source=f"/{site.app.name}/desk", time=at, attributes=[("actor", actor())])]),
+        f"entities send {type}",
+        why,
+        yes,
+        output,
+    )
+
+
+def move(
+    machine: Annotated[str, typer.Argument(help="The machine's name.")],
+    id: Annotated[str, typer.Argument(help="The entity's id.")],
+    state: Annotated[str, typer.Argument(help="The state to put it into.")],
+    reason: ReasonOption,
+    yes: YesOption = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Put an entity into another state, whatever its table says, after a look at what that would do. Its data stays as it is.
+
+    Clocks of the state it leaves end, those of the new one begin, and events that waited for it are tried. A parked line stays parked.
+
+    Example: stream entities move ticket T-1 "In progress" --reason "resolved by mistake"
+    """
+    site, why = read_site({"app": app}), _checked(reason)
+    found = next((m for m in site.app.machines if m.name == machine), None)
+    if found is None:
+        raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    if state not in found.by_name:
+        raise ConfigurationError(f"{machine} has no state {state!r}; it has {', '.join(found.by_name)}")
+    entity = awaited(_entity(site, Ref(machine, id)))
+    if entity is None or not entity.version:
+        no(f"there is no {machine} {id!r}")
+    if entity.state == state:
+        no(f"{machine} {id!r} is in {state!r} already")
+    _do(
+        site,
+        Desk(moves=[Move(Ref(machine, id), entity.state, state, actor(), why)]),
+        "entities move",
+        f"{entity.state} -> {state}: {why}",
+        yes,
+        output,
+    )
+
+
+def _checked(reason: str) -> str:
+    why = reason.strip()
+    if not why:
+        raise ConfigurationError("--reason is empty: say why, whoever reads the audit will ask")
+    if len(why) > MOST or safe(why) != why:
+        raise ConfigurationError(f"--reason is one line of plain text of at most {MOST} characters")
+    return why
+
+
+def _do(site: Site, door: Desk, action: str, why: str, yes: bool, output: Output) -> None:
+    shown = awaited(rehearse(site, door))
+    if against := refused(shown):
+        no(f"{against}; nothing was done")
+    if not yes:
+        for line in effect_lines(shown):
+            note(line)
+        if not typer.confirm("Do it?", err=True):
+            no("nothing was done")
+    targets = ", ".join(dict.fromkeys(f"{one.machine}/{one.id}" for one in shown))
+    try:
+        awaited(perform(site, door, [Note(actor(), action, targets, why)], shown))
+    except OtherwiseError as error:
+        no(str(error))
+    show(output, {"actor": actor(), "action": action, "reason": why, "effects": shown}, effects_table(shown))
+
+
+async def _now(site: Site) -> datetime:
+    async with questions(site.postgres) as ask:
+        found: datetime = (await ask.rows("clock_ahead"))[0]["now"]
+        return found
+
+
+async def _entity(site: Site, ref: Ref) -> EntityNow | None:
+    async with questions(site.postgres) as ask:
+        return await ask.entity(ref)

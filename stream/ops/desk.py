@@ -1,0 +1,95 @@
+"""The desk: what a person says of entities, shown before it is done, and done only if it is still what was shown."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import msgspec
+from rich.console import RenderableType
+
+from stream.core.changes import Changes, Handled
+from stream.core.errors import StreamError
+from stream.core.outcome import Outcome
+from stream.ops.orders import AgreedStore, Note, carry_out
+from stream.ops.render import table
+from stream.ops.site import Site
+from stream.pipeline import Door
+
+
+class Effect(msgspec.Struct, frozen=True):
+    """What would come of it for one entity. `says` are the types of the messages it would cause; `clocks` what happens to its clocks."""
+
+    machine: str
+    id: str
+    event: str
+    outcome: str
+    from_state: str
+    to_state: str
+    error: str
+    says: tuple[str, ...]
+    clocks: tuple[str, ...]
+
+
+class OtherwiseError(StreamError):
+    """What would be done is not what was shown, or not to be done: nothing was done."""
+
+
+class _RehearsedError(Exception):
+    """Ends a transaction that was only to be looked at."""
+
+
+async def rehearse(site: Site, door: Door) -> list[Effect]:
+    """What would come of it: all of it is done as it would be, and undone."""
+    found: list[Effect] = []
+
+    def look(changes: Changes) -> None:
+        found.extend(effects(changes))
+        raise _RehearsedError
+
+    with suppress(_RehearsedError):
+        await carry_out(site, door, [], AgreedStore(site.postgres, look))
+    return found
+
+
+async def perform(site: Site, door: Door, notes: list[Note], shown: list[Effect]) -> None:
+    """Do it. Raises `OtherwiseError`, with nothing done, unless it comes to what was shown."""
+
+    def same(changes: Changes) -> None:
+        if effects(changes) != shown:
+            raise OtherwiseError("meanwhile something else happened to it: nothing was done, look again")
+
+    await carry_out(site, door, notes, AgreedStore(site.postgres, same))
+
+
+def effects(changes: Changes) -> list[Effect]:
+    """In the order in which they come about; the same entity may be met several times."""
+    return [_effect(one) for one in changes.handled]
+
+
+def _effect(one: Handled) -> Effect:
+    says, clocks = tuple(m.type for m in one.messages), tuple(f"{note.clock} {note.what}" for note in one.clocks)
+    return Effect(*one.ref, one.envelope.type, one.outcome.value, one.from_state, one.to_state, one.error or str(one.reason), says, clocks)
+
+
+def refused(shown: list[Effect]) -> str:
+    """Why it is not to be done; empty where it is: a person's word must move something, and be refused by nobody."""
+    if not shown:
+        return "it would change nothing: it concerns nobody, was said before, or nobody is where it was seen"
+    bad = [one for one in shown if one.outcome not in (Outcome.APPLIED, Outcome.IGNORED)]
+    return "; ".join(f"{one.machine} {one.id}: {one.event} would be {one.outcome}: {one.error}" for one in bad)
+
+
+def effect_lines(shown: list[Effect]) -> list[str]:
+    """For a person who is asked."""
+    return [
+        f"{e.machine} {e.id}: {e.event}: {e.from_state or 'unborn'} -> {e.to_state or 'unborn'}"
+        + "".join(f"; {word} {', '.join(what)}" for word, what in (("says", e.says), ("clocks:", e.clocks)) if what)
+        for e in shown
+    ]
+
+
+def effects_table(shown: list[Effect]) -> RenderableType:
+    """For people."""
+    names = ("machine", "id", "event", "outcome", "from", "to", "says", "clocks")
+    rows = [(e.machine, e.id, e.event, e.outcome, e.from_state, e.to_state, ", ".join(e.says), ", ".join(e.clocks)) for e in shown]
+    return table("effects", names, rows)
