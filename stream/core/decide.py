@@ -169,7 +169,7 @@ def _move(ledger: Ledger, page: Page, order: Move) -> None:
         # Whoever ordered it is told; for the entity nothing happened.
         ledger.changes.handled.append(Handled(envelope, entity.ref, result.outcome, result.reason, entity.state, entity.state, result.error, ()))
         return
-    ledger.moved(page, envelope, result, messages, door=ledger.door, reason=Reason.MANUAL, told=safe(order.reason))
+    ledger.moved(page, envelope, result, messages, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)))
     ledger.count("concerned")
     ledger.count(Outcome.APPLIED)
     if entity.line and not entity.parked:

@@ -120,11 +120,11 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
     result, messages = attempt(ledger, page, envelope, 1) if rows and not parked else (IGNORED, [])
     if isinstance(result, Step):
         result.notes = [note, *result.notes]
-        ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, reason=reason)
+        ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, why=(reason, ""))
         if entity.line and result.path:
             drain(ledger, page)
         return
-    ledger.moved(page, envelope, Step(entity.state, entity.data, [], notes=[note]), alert, door=_TIMERS, reason=reason)
+    ledger.moved(page, envelope, Step(entity.state, entity.data, [], notes=[note]), alert, door=_TIMERS, why=(reason, ""))
     if result.outcome is Outcome.PARKED or (rows and parked):
         book_halt(ledger, page, envelope, result if result.outcome is Outcome.PARKED else BEHIND)
 
@@ -159,7 +159,7 @@ def _elapse(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -
     if isinstance(result, Halt):
         book_halt(ledger, page, envelope, result)
         return
-    ledger.moved(page, envelope, result, messages, door=_TIMERS, reason=reason)
+    ledger.moved(page, envelope, result, messages, door=_TIMERS, why=(reason, ""))
     if entity.line:
         drain(ledger, page)
 

@@ -75,8 +75,9 @@ class Ledger:
         self.changes.messages.extend(messages)
         page.touched = True
 
-    def moved(self, page: Page, envelope: Envelope, step: Step, messages: Sequence[Message], *, door: str, reason: str = "", told: str = "") -> None:
-        """A row fired, or an event of our own was noted in place: version, state, data, clocks, messages and history. `told`: a person's words."""
+    def moved(self, page: Page, envelope: Envelope, step: Step, messages: Sequence[Message], *, door: str, why: tuple[str, str] = ("", "")) -> None:
+        """A row fired, or an event of our own was noted in place: version, state, data, clocks, messages and history. `why`: reason, words."""
+        reason, words = why
         entity, before = page.entity, page.entity.state
         at = later(entity, envelope.time)
         entity.version += 1
@@ -90,7 +91,7 @@ class Ledger:
         if step.clocks is not None:
             entity.clocks = step.clocks
         self.said(page, messages)
-        self._note(page, envelope, Outcome.APPLIED, (reason, told, before, ""), door, step.notes)
+        self._note(page, envelope, Outcome.APPLIED, (reason, words, before, ""), door, step.notes)
         self.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, reason, before, step.state, "", messages, step.notes))
 
     def halted(self, page: Page, envelope: Envelope, halt: Halt, *, door: str, actor: str = "") -> None:
