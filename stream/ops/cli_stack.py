@@ -43,7 +43,7 @@ def up(
         if found is None:
             raise ConfigurationError(f"the stack on {home} started and cannot be found: is somebody else writing there?")
         _show(home, found, output)
-        note("Ctrl-C ends it")
+        note("Ctrl-C ends it" if sys.stdout.isatty() else "`stream dev down` ends it")
         stack.hold()
 
 
