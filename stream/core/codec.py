@@ -28,7 +28,8 @@ from stream.core.trace import Sampling, parse_traceparent, span_id
 
 __all__ = ["Codec", "record_of", "write_headers"]
 
-_CORRELATION = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+is_correlation = re.compile(r"[A-Za-z0-9._:-]{1,128}").fullmatch
+"""Whether a text may be a correlation id; one that may not is replaced by the identity."""
 _AHEAD = timedelta(minutes=5)
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -127,7 +128,7 @@ class Codec:
             found["type"],
             instant(found.get("time"), record.timestamp),
             subject,
-            correlation if _CORRELATION.fullmatch(correlation) else identity.hex(),
+            correlation if is_correlation(correlation) else identity.hex(),
             found.get("causationid", ""),
             found.get("actor") or None,
             identity,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from time import time_ns
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.text import Text
 
@@ -21,11 +22,12 @@ from stream.adapters.postgres.check import check
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.catalog import Catalog
-from stream.core.codec import record_of
-from stream.core.errors import ConfigurationError, MalformedError, StreamError
+from stream.core.codec import is_correlation, record_of
+from stream.core.errors import RAISED, ConfigurationError, MalformedError, StreamError, described
 from stream.core.event import Event
 from stream.core.identity import emitted_id, identity_of
 from stream.core.record import Record, Ref
+from stream.core.route import Routes
 from stream.core.topic import Topic
 from stream.core.trace import fresh
 from stream.ops.command import AppOption, OutputOption, awaited, explained, group, instant, no
@@ -123,12 +125,15 @@ def publish(
     key: Annotated[str | None, typer.Option(help="Another record key than the event's own.")] = None,
     id: Annotated[str | None, typer.Option(help="Say the same id again, and it is a duplicate.")] = None,
     source: Annotated[str, typer.Option(help="Who says it: identity is (source, id).")] = "/stream/publish",
-    time: Annotated[str | None, typer.Option(help="When it happened (RFC 3339); now, when left out.")] = None,
+    time: Annotated[str | None, typer.Option(help="When it happened (RFC 3339); now by this machine's clock, when left out.")] = None,
     correlation_id: Annotated[str | None, typer.Option(help="The flow it belongs to.")] = None,
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Check an event against its class and put it on its topic.
+
+    Refused is what would be lost or become a dead letter: a field that its class does not have, an id that is no id. `stream trace` takes the
+    correlation id that is shown.
 
     Example: stream publish ticket.opened '{"ticket_id": "T-1", "title": "no network"}'
     """
@@ -137,7 +142,8 @@ def publish(
     event = event_of(site, type, data.encode("utf-8", "surrogatepass"))
     named = id or emitted_id(secrets.token_bytes(16), Ref("publish", ""), 0, at)
     identity = identity_of(source, named)
-    said = [("actor", actor()), ("correlationid", correlation_id or identity.hex())]
+    flow = _flow(correlation_id) or identity.hex()
+    said = [("actor", actor()), ("correlationid", flow)]
     with _traced(site) as telemetry:
         trace = fresh(secrets.token_bytes(16), None, telemetry.sampling) if telemetry else None
         record = record_of(event, id=named, source=source, time=at, trace=trace, attributes=said)
@@ -146,8 +152,8 @@ def publish(
         awaited(_publish(site, sent))
         if telemetry:
             telemetry.created(sent, began, time_ns())
-    told = {"id": named, "source": source, "type": type, "topic": record.topic, "key": sent.key, "time": at}
-    show(output, told, fields("published", told.items()))
+    told = {"id": named, "source": source, "type": type, "topic": record.topic, "key": sent.key, "time": at, "correlation_id": flow}
+    show(output, told, fields("published", [(name.replace("_", " "), value) for name, value in told.items()]))
 
 
 @contextmanager
@@ -169,9 +175,25 @@ def event_of(site: Site, type: str, data: bytes) -> Event:
         known = sorted(cls.__fact_type__ for cls in catalog.classes if cls.__topic__)
         raise ConfigurationError(f"the App takes no event of type {type!r}; it knows {', '.join(known)}")
     try:
-        return catalog.decode(kind, data)
+        event = catalog.decode(kind, data)
     except MalformedError as error:
         raise ConfigurationError(f"not a {type}: {error.detail} ({error.reason})") from error
+    # Whoever reads a topic lets pass what it does not know; here it is a slip of the pen, and what is published would not hold it.
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    if unknown := sorted(set(msgspec.json.decode(data)).difference(known)):
+        raise ConfigurationError(f"not a {type}: it has no field {unknown[0]!r}, only {', '.join(known)}")
+    try:
+        Routes(site.app).route(event)
+    except RAISED as error:  # the author's routing function, or an id that is none
+        raise ConfigurationError(f"nobody could say whom this {type} is about: {described(error)}") from error
+    return event
+
+
+def _flow(said: str | None) -> str:
+    """Whoever reads it replaces a correlation id that is none, so nothing would be found under it."""
+    if said is not None and not is_correlation(said):
+        raise ConfigurationError(f"--correlation-id {said!r}: say 1 to 128 of A-Za-z0-9._:-")
+    return said or ""
 
 
 def _headers(record: Record) -> list[tuple[str, bytes]]:

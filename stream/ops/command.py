@@ -75,11 +75,13 @@ def span(text: str, option: str) -> timedelta:
 
 
 def instant(text: str | None) -> datetime | None:
-    """RFC 3339; without a zone it is UTC. Raises `ConfigurationError`."""
+    """RFC 3339, with an offset as everywhere: nobody can tell whose midnight a bare one means. Raises `ConfigurationError`."""
     if text is None:
         return None
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(f"{text!r} is no instant: say 2026-03-01T09:30:00Z") from None
-    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    if read.tzinfo is None:
+        raise ConfigurationError(f"{text!r} says no offset: end it with Z for UTC, or with one such as +02:00")
+    return read.astimezone(UTC)

@@ -64,6 +64,12 @@ def test_an_event_that_is_no_such_event_is_not_published(at_work: Stream) -> Non
     assert "it knows lamp.hit, lamp.off, lamp.on" in at_work("publish", "lamp.gone", "{}").stderr
 
 
+def test_what_is_published_says_under_which_flow_it_is_found(at_work: Stream) -> None:
+    told = cast("dict[str, Any]", answer(at_work("publish", "lamp.on", '{"lamp": "l7"}', "-o", "json")))
+    assert len(told["correlation_id"]) == 32
+    assert "correlation id  flow-7" in at_work("publish", "lamp.on", '{"lamp": "l7"}', "--correlation-id", "flow-7").stdout
+
+
 def test_what_is_published_moves_the_entity_once(at_work: Stream) -> None:
     for words in (("lamp.on", "e1"), ("lamp.on", "e1"), ("lamp.off", "e2")):
         assert at_work("publish", words[0], '{"lamp": "l1"}', "--id", words[1], "--correlation-id", "flow-9").exit_code == 0

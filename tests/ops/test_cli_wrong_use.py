@@ -91,6 +91,21 @@ def test_health_of_an_app_that_is_not_there_is_wrong_use(stream: Stream) -> None
     assert "there is no module 'nowhere' here" in one_line(found.stderr)
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (['{"lamp": "l1", "powr": 2}'], "it has no field 'powr', only lamp, power"),
+        (['{"lamp": ""}'], "an entity's id must be 1 to 512 characters"),
+        (['{"lamp": "l1"}', "--correlation-id", "flow 9"], "--correlation-id 'flow 9': say"),
+        (['{"lamp": "l1"}', "--time", "2026-03-01T09:30:00"], "says no offset"),
+    ],
+)
+def test_what_would_be_lost_or_refused_is_not_published(stream: Stream, words: list[str], said: str) -> None:
+    found = stream("publish", "lamp.on", *words)
+    assert found.exit_code == 2
+    assert said in one_line(found.stderr)
+
+
 def test_secrets_are_masked_when_settings_are_shown(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAM_DATABASE_URL", "postgresql://me:hush@db/stream?sslmode=require")
     for output in ("table", "json"):
