@@ -101,4 +101,4 @@ def test_a_target_that_cannot_be_asked_undoes_the_move() -> None:
     assert play.state(A) == "working"
     (told,) = changes.handled
     assert (told.outcome, changes.history) == ("parked", [])
-    assert "a clock needs a positive duration" in told.error
+    assert "checked_duration" in told.error
