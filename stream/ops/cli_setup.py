@@ -138,7 +138,7 @@ def publish(
     Example: stream publish ticket.opened '{"ticket_id": "T-1", "title": "no network"}'
     """
     site = read_site({"app": app})
-    at = instant(time) or datetime.now(UTC)
+    at = instant(time, exact=True) or datetime.now(UTC)
     event = event_of(site, type, data.encode("utf-8", "surrogatepass"))
     named = id or emitted_id(secrets.token_bytes(16), Ref("publish", ""), 0, at)
     identity = identity_of(source, named)

@@ -74,14 +74,14 @@ def span(text: str, option: str) -> timedelta:
     return read
 
 
-def instant(text: str | None) -> datetime | None:
-    """RFC 3339, with an offset as everywhere: nobody can tell whose midnight a bare one means. Raises `ConfigurationError`."""
+def instant(text: str | None, *, exact: bool = False) -> datetime | None:
+    """RFC 3339; without a zone it is UTC, or refused when it must be `exact`. Raises `ConfigurationError`."""
     if text is None:
         return None
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
         raise ConfigurationError(f"{text!r} is no instant: say 2026-03-01T09:30:00Z") from None
-    if read.tzinfo is None:
+    if exact and read.tzinfo is None:
         raise ConfigurationError(f"{text!r} says no offset: end it with Z for UTC, or with one such as +02:00")
-    return read.astimezone(UTC)
+    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
