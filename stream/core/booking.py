@@ -5,6 +5,8 @@ What the author wrote may raise. Then nothing of that step is kept and the event
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from stream.core.advance import IGNORED, Halt, Step, advance
 from stream.core.changes import DeadLetter, Message
 from stream.core.entity import Envelope, Waiting
@@ -45,9 +47,14 @@ def _put_back(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waitin
     waiting.attempts += halt.reason == Reason.HANDLER_FAILED
     waiting.until = ledger.until(page, envelope, halt)
     page.changed.add(waiting.id)
-    page.entity.line.append(waiting)
-    page.entity.line.sort(key=lambda w: (w.id == 0, w.id))
+    put_back(page.entity.line, [waiting])
     ledger.lined(page)
+
+
+def put_back(line: list[Waiting], taken: Iterable[Waiting]) -> None:
+    """To their places in a line, which goes by ids; what has none yet stands at its end."""
+    line.extend(taken)
+    line.sort(key=lambda w: (w.id == 0, w.id))
 
 
 def revived(ledger: Ledger, page: Page, waiting: Waiting) -> Envelope | None:

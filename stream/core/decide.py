@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from stream.core.advance import Halt
-from stream.core.booking import BEHIND, attempt, book_halt, failed, revived, safe
+from stream.core.booking import BEHIND, attempt, book_halt, failed, put_back, revived, safe
 from stream.core.changes import Changes, DeadLetter, Handled
 from stream.core.clock import EntityMoved
 from stream.core.entity import Entity, Envelope, Waiting
@@ -130,6 +130,10 @@ def _retry(ledger: Ledger, page: Page, order: Retry) -> None:
     entity.line[:] = [w for w in entity.line if w.outcome is not Outcome.PARKED]
     ledger.lined(page)
     for n, waiting in enumerate(behind):
+        if entity.parked:
+            # All the rest at once: a line may be long, and its head fails again more often than not.
+            put_back(entity.line, behind[n:])
+            return
         _again(ledger, page, waiting, order, n)
         if not entity.parked:
             drain(ledger, page)
@@ -137,10 +141,6 @@ def _retry(ledger: Ledger, page: Page, order: Retry) -> None:
 
 def _again(ledger: Ledger, page: Page, waiting: Waiting, order: Retry, n: int) -> None:
     """The `n`th parked event of the line."""
-    if page.entity.parked:
-        page.entity.line.append(waiting)
-        page.entity.line.sort(key=lambda w: (w.id == 0, w.id))
-        return
     page.entity.line.insert(0, waiting)
     envelope = revived(ledger, page, waiting)
     if envelope is None:

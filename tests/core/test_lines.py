@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from stream import App, Data, Event, Machine, Ref, State, hours, opens
+from stream.core import booking, decide
+from stream.core.booking import put_back
+from stream.core.entity import Waiting
 from stream.core.order import Retry
 from stream.core.outcome import Outcome, Reason
 from tests.core import jobs
@@ -105,6 +110,22 @@ def test_a_retry_that_fails_again_counts_and_keeps_the_line() -> None:
     changes = play.retry(A)
     assert [(w.event_id, w.attempts) for w in play.entities[A].line] == [("3", 2), ("5", 0)]
     assert [w.event_id for w in changes.retried] == ["3"]
+
+
+def test_a_long_line_whose_head_fails_again_is_put_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    play, put = Play(app), list[int]()
+    notes = [(JobNoted(job_id="a", text="boom" if n == 0 else "fine"), n, f"n{n}") for n in range(50)]
+    play.send((JobOpened(job_id="a", size=100), 0, "1"), *notes)
+
+    def counted(line: list[Waiting], taken: Sequence[Waiting]) -> None:
+        put.append(len(taken))
+        put_back(line, taken)
+
+    for module in (booking, decide):
+        monkeypatch.setattr(module, "put_back", counted)
+    play.retry(A)
+    assert [w.event_id for w in play.entities[A].line] == [f"n{n}" for n in range(50)]
+    assert put == [1, 49]
 
 
 def test_a_skip_rejects_the_head_by_name_and_lets_the_rest_go() -> None:
