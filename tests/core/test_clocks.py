@@ -200,6 +200,17 @@ def test_a_clock_once_met_is_not_void_at_its_end_and_is_met_once() -> None:
     assert [n.what for n in notes(play) if n.clock == "solving"] == ["met"]
 
 
+def test_a_late_end_from_before_the_breach_withdraws_it_though_the_clock_was_met_since() -> None:
+    play = played((0, "booked", 2), (10, "begun"), (130, "solved"), (110, "ended"))
+    assert solving(play) == [("warned", 60), ("breached", 120), ("withdrawn", 110)]
+
+
+def test_a_second_breach_withdrawn_is_reckoned_from_where_the_first_one_was_taken_back_to() -> None:
+    play = played((0, "booked", 2), (10, "begun"), (130, "asked"), (90, "solved"), (200, "failed"), (240, "fire"), (80, "solved"))
+    assert solving(play) == [("warned", 60), ("breached", 120), ("withdrawn", 90), ("breached", 230), ("withdrawn", 80)]
+    assert [n.took for n in notes(play) if n.clock == "solving" and n.what == "met"] == [90 * 60.0, 80 * 60.0]
+
+
 def test_clocks_of_a_parked_entity_ring_and_the_move_they_cause_joins_the_line() -> None:
     play = played((0, "booked", 1), (10, "begun"), (20, "rated", 13), (70, "fire"))
     assert ([type for type, _ in solving(play)], play.state(V)) == (["warned", "breached"], "working")

@@ -101,7 +101,7 @@ def test_a_target_beyond_all_reach_never_rings() -> None:
     rare = Calendar("rare", "UTC", {"sun": "08:00-08:01"})
     found = Play(App("visits", machines=(machine(replace(visits.solving, within=days(7000), calendar=rare)),)))
     tell(found, (0, "booked"), (10, "begun"))
-    assert found.entities[V].timers == {}
+    assert (found.state(V), found.entities[V].timers) == ("working", {})
 
 
 def test_an_app_has_one_calendar_of_a_name() -> None:
