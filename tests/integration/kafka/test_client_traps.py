@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Collection, Iterator, Mapping
+from collections.abc import AsyncGenerator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
-from time import time_ns
-from typing import Any
 from uuid import uuid4
 
 import aiokafka
-import aiokafka.errors
 import pytest
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.conn import AIOKafkaConnection
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 
 from stream.adapters.kafka.admin import KafkaAdmin
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.publisher import KafkaPublisher
-from stream.core.errors import ConfigurationError, UnavailableError, UncertainError, UnreadableBatchError
-from stream.core.record import Record, TopicPartition
+from stream.core.errors import ConfigurationError, UnavailableError, UnreadableBatchError
+from stream.core.record import TopicPartition
 from stream.dev.kafka import Broker
 from stream.dev.ports import free_ports
 from stream.dev.stack import memory_home, quiet, remove_home
-from stream.ports import Log, Outgoing
+from stream.ports import Outgoing
 from tests.conformance.broker import KafkaWorld, Watch, kafka_world, member, settings
+from tests.integration.kafka.asking import Asked, of, some
 from tests.integration.kafka.test_watchdog import unwell
 from tests.integration.kafka.wire import Wire
 
 SOON, LONG = timedelta(milliseconds=50), timedelta(seconds=10)
-
-
-@pytest.fixture
-async def world(kafka: str) -> AsyncGenerator[KafkaWorld]:
-    async with kafka_world(kafka) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
@@ -51,34 +42,6 @@ def eager() -> Iterator[Broker]:
     finally:
         broker.stop()
         remove_home(home)
-
-
-@pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Mapping[str, Any]]]:
-    """Every request of our clients from now on, as it goes to the broker: its name, and its fields."""
-    requests: list[tuple[str, Mapping[str, Any]]] = []
-    send = AIOKafkaConnection.send
-
-    def noted(connection: AIOKafkaConnection, request: Any, **how: Any) -> Any:
-        if str(vars(connection)["_client_id"]).startswith("opstream"):
-            known = vars(connection)["_versions"]
-            form: object = request.prepare(known) if known else request
-            requests.append((type(request).__name__, vars(form)))
-        return send(connection, request, **how)
-
-    monkeypatch.setattr(AIOKafkaConnection, "send", noted)
-    return requests
-
-
-def of(requests: list[tuple[str, Mapping[str, Any]]], name: str) -> list[Mapping[str, Any]]:
-    return [fields for kind, fields in requests if kind == name]
-
-
-async def some(log: Log, place: TopicPartition) -> list[Record]:
-    async with asyncio.timeout(30):
-        while not (found := await log.fetch(place, limit=100, within=LONG)):
-            pass
-    return list(found)
 
 
 class Failing(Watch):
@@ -181,9 +144,7 @@ async def dawdler(world: KafkaWorld, topic: str, group: str) -> AsyncGenerator[D
         await client.stop()
 
 
-async def test_t24_t25_a_rebalance_waits_for_no_read_and_until_it_has_ended_nothing_is_mirrored(
-    world: KafkaWorld, asked: list[tuple[str, Mapping[str, Any]]]
-) -> None:
+async def test_t24_t25_a_rebalance_waits_for_no_read_and_until_it_has_ended_nothing_is_mirrored(world: KafkaWorld, asked: list[Asked]) -> None:
     topic, group = await world.topic(2), uuid4().hex
     async with member(world, [topic], group) as (log, watch):
         await watch.until(lambda: len(watch.owned) == 2)
@@ -206,9 +167,7 @@ async def test_t24_t25_a_rebalance_waits_for_no_read_and_until_it_has_ended_noth
     assert of(asked, "OffsetCommitRequest") == []
 
 
-async def test_t8_t10_t11_t12_t19_t21_what_the_group_and_the_broker_are_asked_for(
-    world: KafkaWorld, asked: list[tuple[str, Mapping[str, Any]]]
-) -> None:
+async def test_t8_t10_t11_t12_t19_t21_what_the_group_and_the_broker_are_asked_for(world: KafkaWorld, asked: list[Asked]) -> None:
     place, group = TopicPartition(await world.topic(), 0), uuid4().hex
     await world.append(place, b"v")
     ours = replace(world.settings, session=45, heartbeat=3, rebalance=30, request=40)
@@ -241,6 +200,7 @@ async def test_t16_a_client_whose_brokers_have_all_moved_is_a_fault_and_a_new_on
     log = KafkaLog(ours)
     await log.start([place.topic], group, watch)
     await watch.until(lambda: place in watch.owned)
+    # Not within the loop, which must not stand still. The broker lives as long as the thread that starts it, and so as the session.
     await asyncio.to_thread(eager.stop)
     eager.port = free_ports(1)[0]
     await asyncio.to_thread(eager.start)
@@ -301,70 +261,3 @@ async def test_t23_a_topic_that_was_deleted_is_not_made_again_by_who_reads_it(ea
         await watch.until(lambda: place not in watch.owned)
         assert await admin.topics([place.topic]) == {}
         await log.stop()
-
-
-async def test_p3_p6_p7_p8_what_is_sent_is_idempotent_acknowledged_by_all_stamped_now_and_in_no_transaction(
-    world: KafkaWorld, asked: list[tuple[str, Mapping[str, Any]]]
-) -> None:
-    place, publisher = TopicPartition(await world.topic(), 0), KafkaPublisher(world.settings)
-    await publisher.start()
-    began = time_ns() // 1_000_000
-    assert not await publisher.publish([Outgoing(1, place.topic, b"k", b"v", [])])
-    ended = time_ns() // 1_000_000
-    await publisher.stop()
-    assert {(sent["required_acks"], sent["transactional_id"]) for sent in of(asked, "ProduceRequest")} == {(-1, None)}
-    assert {made["transactional_id"] for made in of(asked, "InitProducerIdRequest")} == {None}
-    async with member(world, [place.topic], uuid4().hex) as (log, watch):
-        await watch.until(lambda: place in watch.owned)
-        await log.seek(place, 0)
-        [record] = await some(log, place)
-    assert began <= record.timestamp <= ended
-
-
-async def again(world: KafkaWorld, row: Outgoing) -> None:
-    """What did not come through does, by a new publisher."""
-    publisher = KafkaPublisher(world.settings)
-    await publisher.start()
-    assert not await publisher.publish([row])
-    await publisher.stop()
-
-
-async def test_p10_a_producer_whose_task_has_died_is_uncertain_and_a_new_one_sends(world: KafkaWorld) -> None:
-    row, publisher = Outgoing(1, await world.topic(), b"k", b"v", []), KafkaPublisher(replace(world.settings, send=2, stop=1))
-    await publisher.start()
-    producer: object = vars(publisher)["_producer"]
-    sender: object = vars(producer)["_sender"]
-    task: asyncio.Task[None] = vars(sender)["_sender_task"]
-    task.cancel()
-    await asyncio.wait({task})
-    async with asyncio.timeout(30):
-        with pytest.raises(UncertainError):
-            await publisher.publish([row])
-    with pytest.raises(UncertainError, match="make a new one"):
-        await publisher.publish([row])
-    await publisher.stop()
-    await again(world, row)
-
-
-FATAL = ["UnknownProducerId", "InvalidProducerIdMapping", "OutOfOrderSequenceNumber", "ProducerFenced", "UnknownError"]
-
-
-@pytest.mark.parametrize("name", FATAL)
-async def test_p1_p9_p12_a_producer_the_broker_does_not_know_any_more_is_thrown_away(
-    world: KafkaWorld, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row, publisher = Outgoing(1, await world.topic(), b"k", b"v", []), KafkaPublisher(world.settings)
-
-    async def answered(*_: object, **__: object) -> Awaitable[object]:
-        raise getattr(aiokafka.errors, name)
-
-    await publisher.start()
-    with monkeypatch.context() as patch:
-        patch.setattr(aiokafka.AIOKafkaProducer, "send_batch", answered)
-        with pytest.raises(UncertainError, match=name):
-            await publisher.publish([row])
-    # It would work again, and must not be used: what it had under way nobody knows.
-    with pytest.raises(UncertainError, match="make a new one"):
-        await publisher.publish([row])
-    await publisher.stop()
-    await again(world, row)
