@@ -94,7 +94,7 @@ class Spool:
 
     def __init__(self) -> None:
         self._link = sqlite3.connect("", isolation_level=None)
-        for pragma in ("journal_mode = off", "synchronous = off", "cache_size = -65536"):
+        for pragma in ("journal_mode = off", "synchronous = off", "cache_size = -16384"):
             self._link.execute(f"pragma {pragma}")
         self._link.executescript(_SQL["make"])
         self._lanes: dict[Lane, int] = {}
