@@ -215,12 +215,14 @@ async def _publish(site: Site, sent: Outgoing) -> None:
 
 @config.command("show")
 def show_config(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
-    """The settings in force, secrets masked.
+    """Every setting, the value in force, and who said it; secrets masked. As a variable its name is STREAM_ and the setting in capitals.
 
     Example: stream config show --output json
     """
-    found = shown(read_site({"app": app}).configured)
-    show(output, found, fields("settings", found.items()))
+    site = read_site({"app": app})
+    found = shown(site.configured)
+    rows = [(name, value, site.said.get(name, "default")) for name, value in found.items()]
+    show(output, found, table("settings", ("setting", "value", "from"), rows))
 
 
 def health(app: AppOption = None, output: OutputOption = Output.TABLE) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.errors import RAISED, ConfigurationError, DefinitionError
 from stream.dev.stack import HOME, Addresses, running
-from stream.runtime.settings import ROLES, Settings, read_settings
+from stream.runtime.settings import ROLES, Settings, read_with_sources
 
 _LIBRARY = Path(__file__).parents[1]
 
@@ -33,10 +33,14 @@ class Configured:
 
 @dataclass(frozen=True)
 class Site:
-    """One command's surroundings. `environ` is the process's, completed by a running local stack's trace address."""
+    """One command's surroundings. `environ` is the process's, completed by a running local stack's trace address.
+
+    `said`: where each setting comes from.
+    """
 
     configured: Configured
     environ: Mapping[str, str]
+    said: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def app(self) -> App:
@@ -72,11 +76,12 @@ def read_site(given: Mapping[str, object] | None = None, environ: Mapping[str, s
     defaults = {name: value for name, value in (("kafka", addresses.kafka), ("database_url", addresses.database_url)) if value}
     # The tests of this library are pointed at running parts by variables that look like slips of the pen.
     ours = {name: value for name, value in environ.items() if not name.startswith("STREAM_TEST_")}
-    configured = read_settings(Configured, ours, defaults=defaults, given=given)
+    configured, said = read_with_sources(Configured, ours, defaults=defaults, given=given)
     # The local stack's owner belongs to the local stack's database, and to no other that somebody configured.
     if configured.postgres.dsn == addresses.database_url and addresses.database_owner_url and not configured.postgres.owner_dsn:
         configured = replace(configured, postgres=replace(configured.postgres, owner_dsn=addresses.database_owner_url))
-    return Site(configured, {**addresses.variables(), **environ})
+        said["database_owner_url"] = "local stack, database_owner_url"
+    return Site(configured, {**addresses.variables(), **environ}, said)
 
 
 def load_app(named: str) -> App:

@@ -70,6 +70,18 @@ def read_settings(
     `kind` is a dataclass of settings, or of parts that are such dataclasses. A secret may instead be a file named by `STREAM_<SETTING>_FILE`.
     Raises one `ConfigurationError` with every fault, a line each.
     """
+    return read_with_sources(kind, environ, file=file, defaults=defaults, given=given)[0]
+
+
+def read_with_sources(
+    kind: type[T],
+    environ: Mapping[str, str],
+    *,
+    file: Path | None = Path("stream.toml"),
+    defaults: Mapping[str, str] | None = None,
+    given: Mapping[str, object] | None = None,
+) -> tuple[T, dict[str, str]]:
+    """As `read_settings`, and for each setting that somebody said, where."""
     reading = _Reading(kind)
     said: Said = {name: (f"local stack, {name}", value) for name, value in (defaults or {}).items()}
     said |= reading.of_file(file)
@@ -78,7 +90,7 @@ def read_settings(
     made = _made(kind, reading.values(said), reading.faults)
     if reading.faults:
         raise ConfigurationError("\n".join(reading.faults))
-    return made
+    return made, {name: where for name, (where, _) in said.items()}
 
 
 def shown(settings: object) -> dict[str, object]:
@@ -94,8 +106,12 @@ def shown(settings: object) -> dict[str, object]:
 
 
 def _masked(value: object) -> str:
-    scheme, at, place = str(value).rpartition("@")
-    return f"{scheme.partition('://')[0]}://{_MASK}@{place.partition('?')[0]}" if at and "://" in scheme else _MASK
+    """Of a URL the place stays; whatever follows a ? may be a password too."""
+    scheme, url, rest = str(value).partition("://")
+    login, at, place = rest.partition("?")[0].rpartition("@")
+    if not url or (not at and "@" in rest):
+        return _MASK
+    return f"{scheme}://{_MASK}@{place}" if login else f"{scheme}://{place}"
 
 
 def _made(kind: type[T], values: Mapping[str, object], faults: list[str]) -> T:

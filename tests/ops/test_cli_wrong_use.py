@@ -114,6 +114,21 @@ def test_secrets_are_masked_when_settings_are_shown(stream: Stream, monkeypatch:
         assert "hush" not in found.stdout
 
 
+def test_every_setting_is_shown_with_who_said_it(stream: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_LANES", "3")
+    (tmp_path / "stream.toml").write_text("batch = 7\nlanes = 4\n")
+    lines = [line.split(None, 2) for line in stream("config", "show").stdout.splitlines()]
+    assert ["lanes", "3", "STREAM_LANES"] in [[word.strip() for word in line] for line in lines]
+    assert ["batch", "7", "stream.toml, batch"] in [[word.strip() for word in line] for line in lines]
+    assert {"group", "kafka_username", "database_password"} <= {line[0] for line in lines}
+
+
+def test_a_broker_that_is_away_is_one_question(stream: Stream) -> None:
+    found = stream("topics", "list")
+    assert found.exit_code == 1
+    assert "nobody answers as Kafka at 127.0.0.1:1: is it up, and is STREAM_KAFKA right?" in one_line(found.stderr)
+
+
 def test_an_empty_reason_skips_nothing(stream: Stream) -> None:
     found = stream("parked", "skip", "lamp", "l2", "--reason", " ")
     assert found.exit_code == 2

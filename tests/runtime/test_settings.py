@@ -58,6 +58,19 @@ def test_a_secret_may_be_a_file_and_is_never_shown(tmp_path: Path) -> None:
     assert "localhost:5432/x" in said
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://localhost:5432/x", "postgresql://localhost:5432/x"),
+        ("postgresql://localhost/x?password=hu@sh", "***"),
+        ("postgresql://me:1?hush@localhost/x", "***"),
+        ("postgresql://me:hush@localhost/x?a=b", "postgresql://***@localhost/x"),
+    ],
+)
+def test_of_a_url_the_place_is_shown(url: str, said: str) -> None:
+    assert shown(PostgresSettings(dsn=url))["database_url"] == said
+
+
 def test_a_file_that_is_no_secret_is_a_setting_of_its_own(tmp_path: Path) -> None:
     made = read(
         {"STREAM_KAFKA_SECURITY": "SSL", "STREAM_KAFKA_CERT_FILE": "c.pem", "STREAM_KAFKA_KEY_FILE": "k.pem", "STREAM_KAFKA_CA_FILE": "ca.pem"}
