@@ -42,7 +42,8 @@ class Commands(TyperGroup):
 
 def explained(error: StreamError) -> str:
     """The error, and for what is away the setting that says where it should be."""
-    if not isinstance(error, UnavailableError):
+    # One that asks something itself has a better question.
+    if not isinstance(error, UnavailableError) or "?" in str(error):
         return str(error)
     setting = "STREAM_DATABASE_URL" if "database" in str(error) else "STREAM_KAFKA"
     return f"{error}: is it up, and is {setting} right? (`stream config show`; `stream dev up` starts a local stack)"

@@ -56,7 +56,7 @@ async def started(start: Coroutine[Any, Any, T], settings: KafkaSettings, what: 
         hints = [await _asked(settings, host, port) for host, port in settings.servers()]
         if hint := next(filter(None, hints), ""):
             raise UnavailableError(f"{what}: {hint}") from None
-        raise
+        raise UnavailableError(f"{what}: nobody answers as Kafka at {settings.bootstrap}") from error.__cause__
 
 
 async def _asked(settings: KafkaSettings, host: str, port: int) -> str:
