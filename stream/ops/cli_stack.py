@@ -130,13 +130,18 @@ def clock(
 ) -> None:
     """Move the database's business clock: what is due by then fires. Leases and traces keep real time.
 
+    `stream publish` goes by this machine's clock: say what time it is there with its --time.
+
     Examples: stream dev clock +3d · stream dev clock -2h
     """
     moved, site = parse_move(by), read_site()
     stack = running(home)
+    if not anyway and stack is None and "database_url" not in site.said:
+        no(f"no stack runs on {home}: start one with `stream dev up`")
     if not anyway and (stack is None or stack.addresses.database_url != site.postgres.dsn):
         raise ConfigurationError(
             f"the database is not that of a local stack on {home}: moving its clock fires timers for real; say --anyway if meant"
         )
     now = awaited(move(site.postgres.as_owner().dsn, moved, site.postgres.schema))
     show(output, {"now": now, "moved": moved}, fields("clock", [("now", now), ("moved", moved)]))
+    note(f"for an event of this time: stream publish --time {now:%Y-%m-%dT%H:%M:%SZ} ...")

@@ -141,6 +141,13 @@ def test_the_clock_of_a_database_that_is_no_local_stacks_is_not_moved(stream: St
     assert "--anyway" in one_line(found.stderr)
 
 
+def test_the_clock_of_no_local_stack_is_a_no(stream: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("STREAM_DATABASE_URL")
+    found = stream("dev", "clock", "+2h")
+    assert found.exit_code == 1
+    assert "no stack runs on" in one_line(found.stderr)
+
+
 @pytest.mark.parametrize(
     "words", [["run"], ["migrate"], ["topics", "apply"], ["publish"], ["status"], ["entities", "show"], ["parked", "skip"], ["trace"]]
 )
