@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
+import typer
+
 from stream.ops import cli_audit, cli_desk, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_time
 from stream.ops.command import group
 
@@ -10,6 +15,21 @@ cli = group(
     "Begin: stream dev up · stream migrate · stream topics apply · stream run\n\n"
     "Ends with 0 (done, yes), 1 (no: not found, not well) or 2 (wrong use or configuration)."
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"stream {version('opstream')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which version this is, and end.")] = False,
+) -> None:
+    """What may be said before a command."""
+
+
 cli.command()(cli_run.run)
 cli.command()(cli_setup.migrate)
 cli.add_typer(cli_setup.topics, name="topics")

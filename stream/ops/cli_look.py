@@ -116,7 +116,7 @@ def list_machines(app: AppOption = None, output: OutputOption = Output.TABLE) ->
 @machines.command("show")
 def show_machine(
     name: Annotated[str, typer.Argument(help="The machine's name.")],
-    format: Annotated[Format, typer.Option("--format", "-f", help="For a terminal, a page, or a program.")] = Format.TEXT,
+    format: Annotated[Format, typer.Option("--format", "-f", "--output", "-o", help="For a terminal, a page, or a program.")] = Format.TEXT,
     app: AppOption = None,
 ) -> None:
     """One machine: its states, owners, targets and rows.

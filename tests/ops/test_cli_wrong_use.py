@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,15 @@ def test_the_clock_of_no_local_stack_is_a_no(stream: Stream, monkeypatch: pytest
     found = stream("dev", "clock", "+2h")
     assert found.exit_code == 1
     assert "no stack runs on" in one_line(found.stderr)
+
+
+def test_the_command_says_its_version_and_still_where_to_begin(stream: Stream) -> None:
+    assert re.fullmatch(r"stream \d+\.\d+\.\d+\n", stream("--version").stdout)
+    assert "Begin: stream dev up" in stream("--help").stdout
+
+
+def test_a_machine_is_told_to_programs_as_everything_else_is(stream: Stream) -> None:
+    assert stream("machines", "show", "lamp", "--output", "json").stdout == stream("machines", "show", "lamp", "--format", "json").stdout
 
 
 @pytest.mark.parametrize(
