@@ -189,6 +189,7 @@ class MemoryTransaction:
         self._db = database
         self._written: dict[int, tuple[MutableMapping[Any, Any], dict[Any, Any]]] = {}
         self._slices: Sequence[Slice] = ()
+        self._whole = False
 
     def commit(self) -> None:
         """Until now nobody else saw any of it."""
@@ -237,6 +238,7 @@ class MemoryTransaction:
         return Claim("replay", self._db.now(), self._db.clock(), stored=stored)
 
     async def claim_orders(self, door: str, orders: Sequence[Order] = (), records: Sequence[Record] = ()) -> Claim:
+        self._whole = True
         return Claim(door, self._db.now(), self._db.clock(), orders=orders, stored=[Stored(record, None, False) for record in records])
 
     # -- first sight, load -----------------------------------------------------------------------------------------------------------
@@ -266,7 +268,7 @@ class MemoryTransaction:
                 found[ref].clocks[name] = timer.reading
         for id in sorted(self._db.waiting):
             row = self._db.waiting[id]
-            if row.ref in found:
+            if row.ref in found and (self._whole or row.outcome is not Outcome.PARKED or not found[row.ref].parked):
                 found[row.ref].line.append(copy(row))
         return found
 

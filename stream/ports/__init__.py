@@ -63,7 +63,10 @@ class Transaction(Protocol):
         ...
 
     async def load(self, refs: Collection[Ref]) -> Mapping[Ref, Entity]:
-        """Lock every entity, making stubs of those that do not exist, then read their timers and lines in a later statement."""
+        """Lock every entity, making stubs of those that do not exist, then read their timers and lines in a later statement.
+
+        Of what is parked only the head is read, but in a claim of orders: without a person's order nothing behind it moves.
+        """
         ...
 
     async def save(self, changes: Changes) -> None:

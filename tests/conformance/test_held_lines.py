@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 
 import pytest
@@ -67,6 +68,16 @@ async def test_a_line_that_is_refused_again_waits_for_the_next_order(storage: St
     assert await one.send() == []
     assert await lines.retry([1, 2], "ann") == {1: Reply.GONE, 2: Reply.DONE}
     assert await one.send() == ["m-2", "m-3", "m-4"]
+
+
+async def test_a_key_of_any_size_is_held(storage: Storage) -> None:
+    """Noise: what an index would have to hold of it cannot be packed."""
+    large = "".join(map(chr, random.Random(7).choices(range(0x4E00, 0x9FFF), k=100_000)))
+    store, lines, one = storage.store(), storage.lines(), await relay(storage)
+    await tell(store, *(message(large, n) for n in (1, 2)), message("other", 9))
+    assert await one.send("m-1") == ["m-9"]
+    assert await lines.retry([1], "ann") == {1: Reply.DONE}
+    assert await one.send() == ["m-1", "m-2"]
 
 
 async def test_a_skip_drops_the_first_and_lets_the_others_go(storage: Storage) -> None:

@@ -88,12 +88,18 @@ from unnest($1::text[], $2::text[]) as x (machine, id)
 join timer t on t.machine = x.machine and t.entity_id = x.id;
 
 -- name: lines
--- The lines of locked entities, in order.
+-- The lines of locked entities, in order. Behind a failure nothing moves but by a person's order (`$3`): else only the first that is parked is
+-- read, which says that it is, and a line of a gigabyte costs nothing.
 select
     w.id, w.machine, w.entity_id, w.outcome, w.reason, w.event_id, w.event_type, w.correlation_id, w.since, w.until, w.attempts, w.error,
     w.topic, w.partition, w."offset", w.timestamp, w.key, w.value, w.headers
 from unnest($1::text[], $2::text[]) as x (machine, id)
-join waiting w on w.machine = x.machine and w.entity_id = x.id
+left join lateral (
+    select p.id from waiting p
+    where p.machine = x.machine and p.entity_id = x.id and p.outcome = 'parked'
+    order by p.machine, p.entity_id, p.id limit 1
+) first on not $3::boolean
+join waiting w on w.machine = x.machine and w.entity_id = x.id and ($3::boolean or w.outcome <> 'parked' or w.id = first.id)
 order by w.id;
 
 -- name: history_block

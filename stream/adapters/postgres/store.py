@@ -78,6 +78,7 @@ class PostgresTransaction:
         self._connection, self._work, self._seen, self._ids = connection, work, seen, ids
         self._slices: Sequence[Slice] = ()
         self._now: datetime | None = None
+        self._whole = False
         self.met: set[Ref] = set()
         self.saved: Changes | None = None
 
@@ -110,6 +111,7 @@ class PostgresTransaction:
         return await self._claim("replay", stored=stored)
 
     async def claim_orders(self, door: str, orders: Sequence[Order] = (), records: Sequence[Record] = ()) -> Claim:
+        self._whole = True
         return await self._claim(door, orders=orders, stored=[Stored(record, None, False) for record in records])
 
     async def _claim(self, door: str, **what: Any) -> Claim:
@@ -170,7 +172,7 @@ class PostgresTransaction:
 
     async def _load_lines(self, refs: Sequence[Ref], entities: Mapping[Ref, Entity]) -> None:
         if refs:
-            for row in await self._connection.fetch("lines", *col.split(refs)):
+            for row in await self._connection.fetch("lines", *col.split(refs), self._whole):
                 entities[Ref(row["machine"], row["entity_id"])].line.append(col.waiting_of(row))
 
     # -- save ------------------------------------------------------------------------------------------------------------------------

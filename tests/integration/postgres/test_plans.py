@@ -31,7 +31,8 @@ SAVED = [("job", id, 1, 1, 1, "", b"", NOW, NOW, 1, 1, b"", None, 0) for id in I
 HOT: list[tuple[str, list[object]]] = [
     ("entities", [MACHINES, IDS]),
     ("timers", [MACHINES, IDS]),
-    ("lines", [MACHINES, IDS]),
+    ("lines", [MACHINES, IDS, False]),
+    ("lines", [MACHINES, IDS, True]),
     ("first_sight", [KEYS, KEYS]),
     ("contents", [KEYS]),
     ("save_entities", [SAVED]),
