@@ -90,14 +90,17 @@ async def carry_out(site: Site, door: Door, notes: Sequence[Note], by: PostgresS
         store = by or PostgresStore(site.postgres)
         ending.push_async_callback(store.close)
         carry = carrying(site.app, site.settings, telemetry.sampling)
+        refused: UnstorableError | None = None
         for left in reversed(range(TRIES)):
             try:
+                if refused and isinstance(door, Lines):
+                    door = Lines([await _up_to(site, retry, carry, refused) for retry in door.retries])
                 return await carry(Audited(door, notes, store), store, "")
             except UnstorableError as error:
-                # Found once, so that what is refused for another reason ends it.
-                if not left or not isinstance(door, Lines) or any(retry.fault for retry in door.retries):
+                # Looked for once, so that what is refused for another reason ends it.
+                if not left or not isinstance(door, Lines) or refused:
                     raise
-                door = Lines([await _up_to(site, retry, carry, error) for retry in door.retries])
+                refused = error
             except (UnavailableError, FencedError):
                 if not left:
                     raise

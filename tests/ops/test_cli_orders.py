@@ -9,6 +9,8 @@ from typing import Any, cast
 import asyncpg
 import pytest
 
+from stream.core.errors import UnavailableError
+from stream.ops import orders
 from stream.ops.site import load_app
 from tests.conftest import order
 from tests.ops.conftest import Stream, answer, play, record
@@ -127,6 +129,22 @@ def test_an_order_goes_as_far_as_the_database_takes_it_and_parks_there(at_databa
     asyncio.run(order(database, "alter table stream.history drop constraint stuck"))
     last = cast("dict[str, Any]", answer(at_database("parked", "retry", "lamp", "l3", "-o", "json")))
     assert (last["outcomes"], last["waiting"]) == ({"applied": 2}, 0)
+
+
+def test_an_order_whose_line_is_busy_while_it_is_looked_through_is_tried_again(
+    at_database: Stream, refused: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, busy = vars(orders)["_up_to"], [True, True]
+
+    async def busy_at_first(*what: object) -> object:
+        if busy:
+            busy.pop()
+            raise UnavailableError("somebody has its lock")
+        return await look(*what)
+
+    monkeypatch.setattr(orders, "_up_to", busy_at_first)
+    assert "is parked at lamp.off" in at_database("parked", "skip", "lamp", "l3", "--reason", "a broken lamp").stderr
+    assert len(line(at_database)) == 2
 
 
 @pytest.mark.parametrize(("words", "refuse"), [(("retry",), "id > 0"), (("skip", "--reason", "a broken lamp"), "outcome = 'rejected'")])
