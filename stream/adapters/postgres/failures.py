@@ -22,6 +22,7 @@ _SETUP = {
     "28P01": "wrong password: check database_url and database_password",
     "28000": "not allowed to log in: check the role in database_url, and whether the server wants TLS (sslmode) or a certificate (sslcert, sslkey)",
 }
+_UNDEFINED_OBJECT = "42704"
 _OLD = ("42P01", "42703", "42883")
 
 
@@ -54,6 +55,9 @@ def unconnected(error: BaseException) -> StreamError:
     for link in _chain(error):
         if isinstance(link, asyncpg.ClientConfigurationError):
             return ConfigurationError(f"the driver cannot use database_url: {str(link).splitlines()[0]}")
+        if isinstance(link, asyncpg.PostgresError) and getattr(link, "sqlstate", None) == _UNDEFINED_OBJECT:
+            # The driver hands every word it does not know to the server as one of its settings.
+            return ConfigurationError("database_url names a parameter behind its ? that neither the driver nor the server knows (42704)")
         if isinstance(link, ssl.SSLCertVerificationError):
             return ConfigurationError(_untrusted(link))
         if isinstance(link, ssl.SSLError) and not isinstance(link, ssl.SSLEOFError):

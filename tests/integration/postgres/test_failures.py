@@ -30,6 +30,12 @@ async def order(database: str, sql: str) -> None:
     await connection.close()
 
 
+async def test_a_misspelt_parameter_of_the_url_is_for_a_person_and_not_tried_for_ever(database: str) -> None:
+    connection = Connection(PostgresSettings(dsn=f"{database}{'&' if '?' in database else '?'}sslmod=verify-full"))
+    with pytest.raises(ConfigurationError, match="names a parameter"):
+        await connection.fetch("time")
+
+
 @pytest.mark.parametrize("id", ["secret\x00", "secret\ud800"])
 async def test_data_that_cannot_be_stored_is_said_to_be_so_and_never_quoted(store: PostgresStore, id: str) -> None:
     with pytest.raises(UnstorableError) as refused:
