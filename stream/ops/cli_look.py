@@ -90,9 +90,14 @@ def show_entity(
 
     Example: stream entities show ticket T-1
     """
-    told = awaited(_entity(read_site({"app": app}), Ref(machine, id), limit))
+    site = read_site({"app": app})
+    told = awaited(_entity(site, Ref(machine, id), limit))
     if told is None:
-        no(f"there is no {machine} {id!r}")
+        known = [m.name for m in site.app.machines]
+        no(
+            f"there is no {machine} {id!r}"
+            + ("" if machine in known else f", and no machine {machine!r} in {site.app.name}, only {', '.join(known)}")
+        )
     show(output, told, *entity_tables(told))
 
 

@@ -78,6 +78,8 @@ def test_a_timeline_says_which_clocks_an_event_met(at_database: Stream, played: 
 def test_an_entity_nobody_knows_is_a_no(at_database: Stream, played: str) -> None:
     found = at_database("entities", "show", "lamp", "l9")
     assert (found.exit_code, found.stderr) == (1, "there is no lamp 'l9'\n")
+    found = at_database("entities", "show", "lmap", "l1")
+    assert (found.exit_code, found.stderr) == (1, "there is no lmap 'l1', and no machine 'lmap' in lamps, only lamp\n")
 
 
 def test_entities_are_listed_by_state_and_page_by_page(at_database: Stream, played: str) -> None:
