@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import traceback
 
 from stream.core.record import TopicPartition
@@ -70,20 +71,23 @@ class UnusableError(StreamError):
 
 
 def described(error: BaseException) -> str:
-    """An error of the author's code, and the line it came from; it holds nothing of an event, so it may be stored, logged and traced.
+    """An error of the author's code: its class, where it was raised, its words. For what is stored beside the event; for what is not, `outlined`.
 
-    Words are kept only where they stand in the code that raised: what was put together at run time (an f-string, the key of a `KeyError`) may
-    quote what an event holds. Survives an exception whose own text raises.
+    Survives an exception whose own text raises.
     """
     kind = type(error)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    frames = list(traceback.walk_tb(error.__traceback__))
-    if not frames:
-        return name
-    code, line = frames[-1][0].f_code, frames[-1][1]
-    words = _text(error)
-    kept = f": {words}" if words and (isinstance(error, StreamError) or words in code.co_consts) else ""
-    return f"{name}{kept} ({code.co_name}, line {line})"
+    frames, words = list(traceback.walk_tb(error.__traceback__)), _text(error)
+    place = f" ({frames[-1][0].f_code.co_name}, line {frames[-1][1]})" if frames else " (somewhere, line 0)"
+    return f"{name}{place}: {words}" if words else f"{name}{place}"
+
+
+_PLACE = re.compile(r"^(.*?\(\S+, line \d+\)): .*", re.DOTALL)
+
+
+def outlined(text: str) -> str:
+    """What `described` told, without the words: they may quote an event, and an event is in no log and no span."""
+    return _PLACE.sub(r"\1", text)
 
 
 def _text(error: BaseException) -> str:

@@ -17,6 +17,7 @@ from typing import Protocol, TypeAlias
 import msgspec
 
 from stream.core.changes import Changes, DeadLetter, Handled, Message
+from stream.core.errors import outlined
 from stream.core.ladder import Note
 from stream.core.order import Claim
 from stream.core.outcome import Outcome, Reason
@@ -152,7 +153,7 @@ def _handled(done: Handled, began: int, ended: int, group: str, clock_ms: int, a
             attributes["stream.drained"] = True
             # It may wait in the lines of several entities and leave each in another batch: a span a time.
             own = _hash(8, "drained", own, *done.ref)
-    failed = (done.error or done.reason) if done.outcome is Outcome.PARKED else ""
+    failed = (outlined(done.error) or done.reason) if done.outcome is Outcome.PARKED else ""
     span = Span(trace.trace_id, own, trace.parent_id, name, kind, began, ended, shared, attributes, links, failed)
     if done.clocks:
         span.notes = tuple(map(_clock, done.clocks))
@@ -192,7 +193,7 @@ def _join(span: Span, done: Handled) -> None:
     _tell(note, done)
     span.notes = (*span.notes, ("stream.entity", note), *map(_clock, done.clocks))
     if done.outcome is Outcome.PARKED and not span.error:
-        span.error = done.error or str(done.reason)
+        span.error = outlined(done.error) or str(done.reason)
 
 
 def _create(message: Message, began: int, ended: int, parent_id: str) -> Span:
@@ -242,7 +243,17 @@ def _dead(letter: DeadLetter, began: int, ended: int, group: str) -> Span:
     shared = shared_of(record.topic, record.partition, group)
     name = f"process {record.topic}"
     return Span(
-        trace_id, _hash(8, "dead", *place), "", name, Kind.CONSUMER, began, ended, shared, attributes, [], letter.error or letter.reason.value
+        trace_id,
+        _hash(8, "dead", *place),
+        "",
+        name,
+        Kind.CONSUMER,
+        began,
+        ended,
+        shared,
+        attributes,
+        [],
+        outlined(letter.error) or letter.reason.value,
     )
 
 

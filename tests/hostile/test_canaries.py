@@ -139,13 +139,9 @@ async def refuse(vaults: Vaults) -> None:
 COMMANDS = (
     "status",
     "config show",
-    "dead-letters list",
-    "parked list",
     "outbox list",
     "partitions list",
     "entities list",
-    "why vault key",
-    "why vault refused",
 )
 BY_NAME = "parked show vault key"
 """Who asks for one event is shown what it holds."""
@@ -163,7 +159,7 @@ def answers(*commands: str) -> str:
 
 
 async def texts(vaults: Vaults) -> str:
-    """What is stored of what went wrong; the bytes of events and the data of entities are where they belong."""
+    """What is stored of what went wrong by itself; events, entities, and the words of an author's error are where they belong."""
     found: list[str] = []
     for table, columns in (
         ("dead_letter", "reason, error"),
@@ -173,7 +169,8 @@ async def texts(vaults: Vaults) -> str:
         ("partition", "halt_seen::text"),
         ("instance", "waits::text"),
     ):
-        found += [f"{table}: {list(row)}" for row in await vaults.world.rows(f"select {columns} from {table}")]
+        # An author's error is told as one: by where it was raised.
+        found += [f"{table}: {list(row)}" for row in await vaults.world.rows(f"select {columns} from {table}") if ", line " not in str(row)]
     return "\n".join(found)
 
 
