@@ -42,8 +42,8 @@ GROWTH = 256
 PEAK = 768
 """MiB that it may weigh more at any moment. One bomb let through is a thousand at least."""
 
-MACHINE = "the event loop was held up"
-"""Said too where a machine has no time for us; what we took ourselves is measured."""
+GIVEN_UP = "the log client is given up, and built anew"
+"""What the watchdog says of a client that stands still."""
 
 
 @asynccontextmanager
@@ -135,8 +135,9 @@ async def test_each_has_its_verdict_and_reason_and_nobody_is_held_up(kafka: str,
     await link.close()
     faults = list(judge.faults())
     assert not faults, "\n".join(faults[:50])
-    said = {str(line["event"]) for line in logged if line["level"] != "info"} - {MACHINE}
-    assert said == {f"partition halted: {MEANS[HaltReason.UNREADABLE_BATCH]}"}
+    # A loop that failed is an error too.
+    assert {line["event"] for line in logged if line["level"] == "error"} == {f"partition halted: {MEANS[HaltReason.UNREADABLE_BATCH]}"}
+    assert GIVEN_UP not in {line["event"] for line in logged}
     print(cost)
     assert cost["longest"] < STALL
     assert cost["after"] - cost["before"] < GROWTH
