@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from stream.core.outcome import Reason, Verdict
@@ -46,7 +47,8 @@ def family(made: Family) -> Family:
     return made
 
 
-def corpus(seed: int) -> list[Case]:
+@cache
+def corpus(seed: int) -> Sequence[Case]:
     """Every case of every family, mixed, each family's own in their order."""
     chance = random.Random(seed)
     waiting = [iter(list(make(Maker(name, seed)))) for name, make in FAMILIES.items()]

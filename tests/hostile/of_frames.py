@@ -6,7 +6,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 
 from stream.core.outcome import Reason
@@ -38,7 +38,8 @@ def beat(pulse: str, n: int, delta: int = 0, *more: tuple[bytes, bytes | None]) 
     return record(delta, pulse.encode(), b'{"id":"%s","n":%d}' % (pulse.encode(), n), headers)
 
 
-def frames(seed: int) -> list[Frame]:
+@cache
+def frames(seed: int) -> Sequence[Frame]:
     chance = random.Random(seed)
     found = [replace(frame, name=f"{make.__name__}/{n}") for make in FAMILIES for n, frame in enumerate(make(chance))]
     chance.shuffle(found)
