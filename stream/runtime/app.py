@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import signal
@@ -9,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from types import FrameType
 from typing import TypeAlias, cast
 
 import anyio
@@ -91,7 +93,7 @@ async def run(app: App, settings: Settings, parts: Parts, roles: Collection[str]
     try:
         async with anyio.create_task_group() as tasks:
             if stop is None:
-                tasks.start_soon(_listen, ending)
+                tasks.start_soon(listen, ending)
             tasks.start_soon(_end_late, ending, settings.drain, tasks.cancel_scope)
             tasks.start_soon(watch_pulse, ending)
             # What the workers commit while they end still leaves by the relay: it is told to stop after them.
@@ -185,14 +187,27 @@ def _misconfigured(error: BaseException) -> ConfigurationError | None:
     return error if isinstance(error, ConfigurationError) else None
 
 
-async def _listen(stop: Stop) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-        async for number in received:
-            if stop:
-                # Whoever asks twice does not want to wait; what was not committed is read again by the next owner.
-                os._exit(130)
-            structlog.get_logger("stream").info("ending", signal=signal.Signals(number).name)
-            stop.set()
+async def listen(stop: Stop) -> None:
+    """Handlers of the interpreter's own, not of the loop: the second signal is heard even while code of the author's keeps the loop busy."""
+    loop, heard = asyncio.get_running_loop(), list[int]()
+
+    def end(number: int) -> None:
+        structlog.get_logger("stream").info("ending", signal=signal.Signals(number).name)
+        stop.set()
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        if heard:
+            # Whoever asks twice does not want to wait; what was not committed is read again by the next owner.
+            os._exit(130)
+        heard.append(number)
+        loop.call_soon_threadsafe(end, number)
+
+    before = {number: signal.signal(number, hear) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        await anyio.sleep_forever()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 async def _end_late(stop: Stop, drain: float, scope: anyio.CancelScope) -> None:
