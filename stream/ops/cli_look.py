@@ -93,12 +93,14 @@ def show_entity(
     site = read_site({"app": app})
     told = awaited(_entity(site, Ref(machine, id), limit))
     if told is None:
-        known = [m.name for m in site.app.machines]
-        no(
-            f"there is no {machine} {id!r}"
-            + ("" if machine in known else f", and no machine {machine!r} in {site.app.name}, only {', '.join(known)}")
-        )
+        no(_nobody(site, machine, id))
     show(output, told, *entity_tables(told))
+
+
+def _nobody(site: Site, machine: str, id: str) -> str:
+    known = [m.name for m in site.app.machines]
+    slip = "" if machine in known else f", and no machine {machine!r} in {site.app.name}, only {', '.join(known)}"
+    return f"there is no {machine} {id!r}{slip}"
 
 
 async def _entity(site: Site, ref: Ref, most: int) -> Told | None:
@@ -151,9 +153,10 @@ def why(
 
     Example: stream why ticket T-1
     """
-    found = awaited(ask_why(read_site({"app": app}), Ref(machine, id)))
+    site = read_site({"app": app})
+    found = awaited(ask_why(site, Ref(machine, id)))
     if found is None:
-        no(f"there is no {machine} {id!r}: no event ever referred to it")
+        no(_nobody(site, machine, id) + ": no event ever referred to it")
     show(output, found, fields(f"{machine}/{id}", [("why", found.sentence), ("next step", found.command)]))
 
 

@@ -47,7 +47,10 @@ class Facts(msgspec.Struct):
         return Why(entity.machine, entity.id, cause, since, sentence, command)
 
     def ago(self, since: datetime) -> str:
-        return f"{since:%Y-%m-%d %H:%M:%S} UTC ({duration(self.now - since)} ago)"
+        past = self.now - since
+        # A clock that was moved back, or an event that says a time to come.
+        how = f"{duration(past)} ago" if past >= timedelta(0) else f"{duration(-past)} ahead of the clock"
+        return f"{since:%Y-%m-%d %H:%M:%S} UTC ({how})"
 
 
 async def ask_why(site: Site, ref: Ref) -> Why | None:
@@ -154,9 +157,16 @@ def _rejected(facts: Facts) -> Why | None:
     last: Moment | None = next(iter(facts.told.timeline[-1:]), None)
     if last is None or last.outcome != "rejected":
         return None
+    place = f"in {last.from_state}" if last.from_state else "before it was born"
     because = TAKEN.get(last.reason, last.reason)
-    text = f"the latest event, {last.event_type} ({last.event_id}), was rejected {facts.ago(last.at)} in {last.from_state or 'no state'}: {because}"
+    text = f"the latest event, {last.event_type} ({last.event_id}), was rejected {facts.ago(last.at)} {place}: {because}"
     return facts.why("rejected", last.at, text, "stream dead-letters list --reason " + last.reason)
+
+
+def _absent(facts: Facts) -> Why | None:
+    if facts.told.entity.version:
+        return None
+    return facts.why("unborn", None, f"it is not born, and nothing waits for it: {_list(_opening(facts.machine))} would open it")
 
 
 def _final(facts: Facts) -> Why | None:
@@ -176,11 +186,13 @@ def _rests(facts: Facts) -> Why:
     turn = f"; it is the turn of {owner}" if owner else ""
     due = _first_due(facts)
     until = f"; {due[0]} falls due {due[1]:%Y-%m-%d %H:%M:%S} UTC (in {duration(due[1] - facts.now)})" if due else ""
-    text = f"nothing is wrong: it rests in {entity.state or 'no state'} and waits for {_list(_awaited(facts))}{turn}{until}"
+    text = f"nothing is wrong: it rests in {entity.state} and waits for {_list(_awaited(facts))}{turn}{until}"
     return facts.why("rests", entity.since, text)
 
 
-_LOOKS: Sequence[Callable[[Facts], Why | None]] = (*(_parked, _refused, _unborn, _halted, _unread, _unsent, _overdue, _early, _rejected, _final),)
+_LOOKS: Sequence[Callable[[Facts], Why | None]] = (
+    *(_parked, _refused, _unborn, _halted, _unread, _unsent, _overdue, _early, _rejected, _absent, _final),
+)
 
 
 def _first_due(facts: Facts) -> tuple[str, datetime] | None:

@@ -107,6 +107,16 @@ def test_one_that_nobody_knows_is_a_no(at_database: Stream, played: str) -> None
     assert (found.exit_code, found.stderr) == (1, "there is no lamp 'l9': no event ever referred to it\n")
 
 
+def test_a_machine_that_is_misspelt_is_named(at_database: Stream, played: str) -> None:
+    assert "no machine 'lump' in lamps, only lamp" in at_database("why", "lump", "l1").stderr
+
+
+def test_what_was_rejected_before_birth_says_so(at_database: Stream, played: str, database: str) -> None:
+    change(database, "insert into entity (machine, id) values ('lamp', 'l8')")
+    found = asked(at_database, "l8")
+    assert (found["cause"], "lamp.on would open it" in found["sentence"]) == ("unborn", True)
+
+
 def facts(state: str = "On", **more: Any) -> Facts:
     entity = EntityNow("lamp", "a", 2, 1, state, {}, NOW, NOW, 2, 2, 0)
     return Facts(Told(entity, "porter", {}, [], [], [], []), LAMP, None, [], NOW, **more)
