@@ -146,9 +146,13 @@ class Relay:
 
     async def _started(self) -> Publisher:
         if self._publisher is None:
-            publisher = self._parts.publisher()
-            await publisher.start()
-            self._publisher = publisher
+            publisher = self._publisher = self._parts.publisher()
+            try:
+                await publisher.start()
+            except BaseException:
+                # However far it came: nothing of it is left behind.
+                await _in_time(self._drop_publisher)
+                raise
         return self._publisher
 
     async def _drop_publisher(self) -> None:

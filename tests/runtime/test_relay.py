@@ -181,3 +181,22 @@ async def test_a_relay_that_is_cut_short_leaves_no_producer_and_no_lease_behind(
         await publisher.reached.wait()
         tasks.cancel_scope.cancel()
     assert (publisher.stopped, outbox.calls) == (True, ["release", "close"])
+
+
+class Unstarted(Publisher):
+    """Fails in the middle of its start."""
+
+    async def start(self) -> None:
+        raise UnavailableError("half of it is there")
+
+
+async def test_a_producer_that_failed_in_its_start_is_not_left_behind() -> None:
+    outbox, half, whole = Outbox(ahead=5), Unstarted(), Publisher()
+    made, stop = iter([half, whole]), Stop()
+    parts = RelayParts(outbox=lambda: outbox, publisher=lambda: next(made), telemetry=MemoryTelemetry(), bell=Bell())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(Relay(RelaySettings(owner="us"), parts, stop).run)
+        await whole.reached.wait()
+        stop.set()
+    assert half.stopped
+    assert outbox.advanced == [*range(5)]
