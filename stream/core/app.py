@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,6 +13,8 @@ from stream.core.event import Event, wire_type
 from stream.core.machine import AnyMachine
 from stream.core.row import Concerns
 from stream.core.topic import Topic
+
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class App:
         object.__setattr__(self, "classes", _classes(self))
         object.__setattr__(self, "consumed", frozenset().union(*(_taken(m) for m in self.machines)))
         object.__setattr__(self, "emitted", frozenset({self.alerts}).union(*(_said(m) for m in self.machines)))
+        _check_topics(self)
         if self.alerts in self.consumed:
             raise DefinitionError(f"{self.name}: it takes its own alerts topic {self.alerts!r}")
         object.__setattr__(self, "feeds", _feeds(self))
@@ -66,6 +70,12 @@ def _check_names(app: App) -> None:
     for what, names in (("machines", [m.name for m in app.machines]), ("topics", [t.name for t in app.topics])):
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise DefinitionError(f"{app.name}: two {what} are called {double[0]!r}")
+
+
+def _check_topics(app: App) -> None:
+    for name in sorted(app.consumed | app.emitted | {topic.name for topic in app.topics}):
+        if not _TOPIC.fullmatch(name) or name in (".", ".."):
+            raise DefinitionError(f"{app.name}: no topic can be called {name!r}: letters, digits, dots, dashes and underscores, at most 249 of them")
 
 
 def _targets(app: App) -> list[Target]:

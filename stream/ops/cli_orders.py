@@ -16,7 +16,7 @@ from stream.core.order import Claim, Retry
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
-from stream.ops.orders import Note, carry_out
+from stream.ops.orders import AgreedStore, Note, NotOpenError, carry_out
 from stream.ops.queries import Letter, LetterLine, Parked, Waits, questions
 from stream.ops.render import Output, fields, safe, show, table
 from stream.ops.site import Site, actor, read_site
@@ -91,7 +91,7 @@ def _order(site: Site, ref: Ref, skip: str, output: Output) -> None:
     if head is None:
         no(f"{ref.machine} {ref.id!r} is not parked")
     note = Note(actor(), "parked skip" if skip else "parked retry", "/".join(ref), skip)
-    _, changes = awaited(carry_out(site, Lines([Retry(ref, actor(), skip, head.id)]), [note]))
+    _, changes = awaited(carry_out(site, Lines([Retry(ref, actor(), skip, head.id)]), [note], AgreedStore(site.postgres, _something)))
     line = _line(site, ref)
     still = next((w for w in line if w.outcome == Outcome.PARKED), None)
     outcomes = _outcomes(changes)
@@ -99,6 +99,11 @@ def _order(site: Site, ref: Ref, skip: str, output: Output) -> None:
     show(output, told, _told(outcomes, f"{len(line)} still wait" if line else "nothing waits any more"))
     if still:
         no(f"{ref.machine} {ref.id!r} is parked at {still.event_type}: {still.error}")
+
+
+def _something(changes: Changes) -> None:
+    if not changes.entities:
+        raise NotOpenError("somebody else dealt with it meanwhile: nothing was done, look again")
 
 
 def _line(site: Site, ref: Ref) -> list[Waits]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Generator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import structlog
 from anyio import sleep
@@ -25,13 +26,14 @@ AGAIN = 2.0
 
 def parts(site: Site, telemetry: OtelTelemetry) -> Parts:
     """Factories over the site's addresses; nothing connects before it is used."""
-    postgres, kafka = site.postgres, site.kafka
+    postgres, kafka, days = site.postgres, site.kafka, site.settings.history_days
+    ages = Ages(horizon=site.app.horizon, history=timedelta(days=days) if days else None)
     return Parts(
         store=lambda: PostgresStore(postgres),
         log=lambda: KafkaLog(kafka),
         publisher=lambda: KafkaPublisher(kafka),
         outbox=lambda: PostgresOutbox(postgres),
-        timetable=lambda: PostgresTimetable(postgres, Ages(horizon=site.app.horizon)),
+        timetable=lambda: PostgresTimetable(postgres, ages),
         telemetry=telemetry,
         sampling=telemetry.sampling,
     )

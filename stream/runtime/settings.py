@@ -32,7 +32,8 @@ def _roles(value: object) -> tuple[str, ...]:
 class Settings:
     """What the runtime is told; where broker and database are, their adapters are told. An empty `group` is the App's name.
 
-    Seconds and bytes. `outbox_high` and `outbox_low` are unsent rows at which intake pauses and goes on. `app` is `module:name`.
+    Seconds and bytes. `history_days`: how long the history is kept at least, 0 for ever; whole partitions of it are dropped. `outbox_high` and
+    `outbox_low` are unsent rows at which intake pauses and goes on. `app` is `module:name`.
     """
 
     app: str = setting("handlers:app", text)
@@ -47,6 +48,7 @@ class Settings:
     outbox_low: int = setting(50_000, whole(0, 1 << 40))
     relay_batch: int = setting(1000, whole(1, 100_000))
     relay_lease: float = setting(15.0, seconds(1, 600))
+    history_days: int = setting(0, whole(0, 36_500))
     log_format: str = setting("auto", one_of("auto", "json", "text"))
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"))
 

@@ -103,6 +103,8 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "a row on a clock behind one without a guard": (lambda: clocked(c := clock(), rows=[one.on(c.breached), one.on(c.breached)]), "can never fire"),
     "two machines of one name": (lambda: App("x", machines=(job, job)), "two machines are called 'job'"),
     "two topics of one name": (lambda: App("x", topics=(Topic("a"), Topic("a"))), "two topics are called 'a'"),
+    "a topic with a blank": (lambda: App("x", topics=(Topic("my topic"),)), "no topic can be called 'my topic'"),
+    "alerts with a slash": (lambda: App("x", machines=(job,), alerts="a/b"), "no topic can be called 'a/b'"),
     "its own alerts": (lambda: App("x", machines=(job,), alerts="jobs"), "its own alerts topic"),
 }
 

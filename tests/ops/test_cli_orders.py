@@ -10,8 +10,10 @@ import asyncpg
 import pytest
 
 from stream.core.errors import UnavailableError
-from stream.ops import orders
-from stream.ops.site import load_app
+from stream.core.record import Ref
+from stream.ops import cli_orders, orders
+from stream.ops.queries import Waits, questions
+from stream.ops.site import load_app, read_site
 from tests.conftest import order
 from tests.ops.conftest import Stream, answer, play, record
 
@@ -54,6 +56,22 @@ def test_an_entity_that_is_not_parked_is_left_alone(at_database: Stream, played:
     found = at_database("parked", "retry", "lamp", "l1")
     assert (found.exit_code, found.stderr) == (1, "lamp 'l1' is not parked\n")
     assert audit(database) == []
+
+
+def test_an_order_that_comes_too_late_does_nothing_and_is_not_audited(
+    at_database: Stream, played: str, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = asyncio.run(line_of(Ref("lamp", "l2")))
+    assert at_database("parked", "skip", "lamp", "l2", "--reason", "first").exit_code == 0
+    monkeypatch.setattr(cli_orders, "_line", lambda *_: before)
+    found = at_database("parked", "skip", "lamp", "l2", "--reason", "second")
+    assert (found.exit_code, found.stderr) == (1, "somebody else dealt with it meanwhile: nothing was done, look again\n")
+    assert [reason for *_, reason in audit(database)] == ["first"]
+
+
+async def line_of(ref: Ref) -> list[Waits]:
+    async with questions(read_site().postgres) as ask:
+        return await ask.line(ref)
 
 
 def test_parked_entities_are_listed_with_what_they_stopped_at(at_database: Stream, played: str) -> None:
