@@ -105,7 +105,8 @@ def _suffer(scene: Scene, wish: Wish, say: Say) -> None:
     for n, kind in enumerate(kinds):
         began = time.monotonic()
         scene.feeder.feed(_share(scene, wish, len(kinds) - n))
-        if scene.chance.random() < HAZY:
+        scene.slow = scene.chance.random() < HAZY
+        if scene.slow:
             for wire in (scene.ground.to_kafka, scene.ground.to_postgres):
                 wire.weather(HAZE)
         scene.struck.append((kind, FAULTS[kind](scene)))

@@ -24,7 +24,7 @@ def kill_worker(scene: Scene) -> str:
     if again:
         scene.start(name)
     scene.feeder.feed(100)
-    scene.took["worker killed"].append(scene.wait_for_heirs(child))
+    scene.recovered("worker killed", scene.wait_for_heirs(child))
     if not again:
         scene.start(name)
     return f"{name} killed with {len(held)} partitions under way, {'replaced at once' if again else 'replaced later'}"
@@ -62,7 +62,7 @@ def kill_broker(scene: Scene) -> str:
     scene.ground.broker.child.kill()
     scene.pause(away)
     scene.ground.broker.start()
-    scene.took["broker back"].append(scene.wait_for_flow())
+    scene.recovered("broker back", scene.wait_for_flow())
     return f"broker killed, away for {away:.1f} s"
 
 
@@ -73,7 +73,7 @@ def stop_broker(scene: Scene) -> str:
     scene.signal([scene.ground.broker.child.pid], signal.SIGSTOP)
     scene.pause(lasts)
     scene.signal([scene.ground.broker.child.pid], signal.SIGCONT)
-    scene.took["broker back"].append(scene.wait_for_flow())
+    scene.recovered("broker back", scene.wait_for_flow())
     return f"broker stopped for {lasts:.1f} s"
 
 
@@ -96,7 +96,7 @@ def crash_postgres(scene: Scene) -> str:
     _crash(scene)
     scene.pause(away)
     scene.ground.server.start()
-    scene.took["postgres back"].append(scene.wait_for_flow())
+    scene.recovered("postgres back", scene.wait_for_flow())
     return f"postgres crashed, away for {away:.1f} s"
 
 
@@ -108,7 +108,7 @@ def stop_postgres(scene: Scene) -> str:
     scene.signal(stopped, signal.SIGSTOP)
     scene.pause(lasts)
     scene.signal(scene.ground.postgres_processes(), signal.SIGCONT)
-    scene.took["postgres back"].append(scene.wait_for_flow())
+    scene.recovered("postgres back", scene.wait_for_flow())
     return f"{len(stopped)} processes of postgres stopped for {lasts:.1f} s"
 
 
@@ -125,7 +125,7 @@ def trouble_wires(scene: Scene) -> str:
         # Who waits behind a black hole has often given up: what comes then, comes to nobody.
         wire.reset(name)
     wire.clear()
-    scene.took["wire mended"].append(scene.wait_for_flow())
+    scene.recovered("wire mended", scene.wait_for_flow())
     return f"{kind} towards {what} for {name or 'all'}, {lasts:.1f} s"
 
 
@@ -140,7 +140,7 @@ def reset_wires(scene: Scene) -> str:
         scene.pause(scene.chance.uniform(0.0, 0.5))
         wire.refusing = False
         scene.feeder.feed(40)
-    scene.took["wire mended"].append(scene.wait_for_flow())
+    scene.recovered("wire mended", scene.wait_for_flow())
     return f"{cut} connections reset"
 
 
@@ -191,8 +191,8 @@ def grow(scene: Scene) -> str:
     scene.await_work()
     stand.topics.grow(topic, added + 1)
     scene.feeder.feed(100)
-    scene.took["added partition halted"].append(
-        stand.wait("the added partition halted", lambda: stand.halted() == {f"{topic}/{added}": "partition_added"})
+    scene.recovered(
+        "added partition halted", stand.wait("the added partition halted", lambda: stand.halted() == {f"{topic}/{added}": "partition_added"})
     )
     stand.decide(f"{topic}/{added}")
     scene.wait_for_flow()

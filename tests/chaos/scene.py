@@ -83,7 +83,7 @@ class Feeder:
 class Scene:
     """`struck` notes each fault that was done, by kind; `took` how long it was, in seconds, until work went on again.
 
-    `roles`: of processes that do not have all of them.
+    `roles`: of processes that do not have all of them. `slow`: the ways to broker and database are.
     """
 
     ground: Ground
@@ -94,6 +94,7 @@ class Scene:
     roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, "tuple[str, ...]"])
     struck: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     took: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    slow: bool = False
 
     def setups(self) -> dict[str, Setup]:
         return {name: self._setup(name) for name in self.workers}
@@ -122,6 +123,10 @@ class Scene:
                 os.kill(pid, number)
             except ProcessLookupError:
                 continue
+
+    def recovered(self, what: str, seconds: float) -> None:
+        """Note how long it took. Over slow ways every round trip costs more than the whole recovery otherwise: that is a figure of its own."""
+        self.took[what + " on slow ways" if self.slow else what].append(seconds)
 
     # -- looks and waits
 

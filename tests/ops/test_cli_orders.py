@@ -13,7 +13,7 @@ from stream.core.errors import UnavailableError
 from stream.core.record import Ref
 from stream.ops import cli_orders, orders
 from stream.ops.queries import Waits, questions
-from stream.ops.site import load_app, read_site
+from stream.ops.site import Site, load_app, read_site
 from tests.conftest import order
 from tests.ops.conftest import Stream, answer, play, record
 
@@ -62,8 +62,12 @@ def test_an_order_that_comes_too_late_does_nothing_and_is_not_audited(
     at_database: Stream, played: str, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = asyncio.run(line_of(Ref("lamp", "l2")))
+
+    def stale(site: Site, ref: Ref) -> list[Waits]:
+        return before
+
     assert at_database("parked", "skip", "lamp", "l2", "--reason", "first").exit_code == 0
-    monkeypatch.setattr(cli_orders, "_line", lambda *_: before)
+    monkeypatch.setattr(cli_orders, "_line", stale)
     found = at_database("parked", "skip", "lamp", "l2", "--reason", "second")
     assert (found.exit_code, found.stderr) == (1, "somebody else dealt with it meanwhile: nothing was done, look again\n")
     assert [reason for *_, reason in audit(database)] == ["first"]
