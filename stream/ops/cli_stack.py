@@ -108,13 +108,17 @@ def _show(home: Path, found: Running, output: Output) -> None:
     shown = {
         "kafka": a.kafka,
         "database": a.database_url,
-        "database owner": a.database_owner_url,
+        "database_owner": a.database_owner_url,
         "traces": a.otlp,
         "jaeger": a.jaeger_ui,
         "data": str(home),
         "process": found.pid,
     }
-    show(output, {**shown, "children": found.children}, fields("local stack", [(name, _plain(value)) for name, value in shown.items()]))
+    show(
+        output,
+        {**shown, "children": found.children},
+        fields("local stack", [(name.replace("_", " "), _plain(value)) for name, value in shown.items()]),
+    )
 
 
 def _plain(value: object) -> Text | str:
