@@ -103,8 +103,8 @@ async def _settled(world: World, desk: Desk) -> list[str]:
 
 async def _unsettled(world: World, timetable: MemoryTimetable) -> str:
     db = world.database
-    if world.servers.underway:
-        return "a send is under way"
+    if world.servers.underway or world.somebody_is_frozen():
+        return "a send is under way, or may be when its program thaws"
     for place in world.consumed:
         row, end = db.partitions.get(place), world.broker.bounds(place)[1]
         if row is None or row.next_offset != end:

@@ -48,7 +48,10 @@ class Wired:
         async def serve() -> Any:
             return await act()
 
-        return await asyncio.shield(loop.create_task(serve(), context=loop.outside.context))
+        served = loop.create_task(serve(), context=loop.outside.context)
+        # Who asked may be gone by then, and with it whoever would hear of an error.
+        served.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(served)
 
 
 _made: dict[tuple[type, type], type] = {}

@@ -231,6 +231,10 @@ class World:
         if server == "broker":
             self.broker.away = False
 
+    def somebody_is_frozen(self) -> bool:
+        """Also one that was asked to end: it may send once more when it thaws."""
+        return any(program.frozen and not program.dead for program, task in self._runs.items() if not task.done())
+
     def leave(self, name: str, seconds: float = math.inf) -> None:
         """End in good order, and come back after a while."""
         if program := self.programs.pop(name, None):
