@@ -80,8 +80,9 @@ def shifts(draw: st.DrawFn, night: bool) -> list[tuple[int, int]]:
     spans = [(a * 15, b * 15) for a, b in zip(marks[::2], marks[1::2], strict=False)]
     if night and draw(st.booleans()):
         spans[-1] = (spans[-1][0], 1440 + 15 * draw(st.integers(0, 15)))
-    first, last = spans[0]
-    return [(first, first + 15), (first + 15, last), *spans[1:]] if last - first > 15 and draw(st.booleans()) else spans
+    (first, last), cut = spans[0], spans[0][0] + 15
+    # None begins at midnight of its own end: that is the next day's.
+    return [(first, cut), (cut, last), *spans[1:]] if cut < min(last, 1440) and draw(st.booleans()) else spans
 
 
 @st.composite
