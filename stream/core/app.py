@@ -56,6 +56,10 @@ class App:
     def __repr__(self) -> str:
         return f"App({self.name!r})"
 
+    def machine(self, name: str) -> AnyMachine | None:
+        """The machine of that name, if there is one."""
+        return next((machine for machine in self.machines if machine.name == name), None)
+
     def topic(self, name: str) -> Topic:
         """The topic as declared, or with every default."""
         return next((topic for topic in self.topics if topic.name == name), Topic(name))

@@ -74,7 +74,7 @@ def move(
     Example: stream entities move ticket T-1 "In progress" --reason "resolved by mistake"
     """
     site, why = read_site({"app": app}), _checked(reason)
-    found = next((m for m in site.app.machines if m.name == machine), None)
+    found = site.app.machine(machine)
     if found is None:
         raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
     if state not in found.by_name:

@@ -131,7 +131,7 @@ def show_machine(
     Example: stream machines show ticket --format mermaid > ticket.mmd
     """
     found = read_site({"app": app}).app
-    machine = next((m for m in found.machines if m.name == name), None)
+    machine = found.machine(name)
     if machine is None:
         no(f"{found.name} has no machine {name!r}; it has {', '.join(m.name for m in found.machines)}")
     match format:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
 import msgspec
 import orjson
 from rich.console import RenderableType
 
+from stream.core import winding
 from stream.core.app import App
-from stream.core.clock import Owner
 from stream.core.ladder import Note
 from stream.core.record import Ref
 from stream.ops.clocks import ClockNow, clock_table, clocks_of
@@ -51,11 +50,9 @@ async def read_entity(ask: Questions, app: App, ref: Ref, most: int) -> Told | N
 
 
 def owner_of(app: App, machine: str, state: str) -> str:
-    """Whose turn it is in a state, as this program's App says; "" when it says nothing, or knows no such state."""
-    found = next((m for m in app.machines if m.name == machine), None)
-    named: Any = found.by_name.get(state) if found else None
-    owner: Owner | None = named.owner if named else None
-    return owner.name if owner else ""
+    """Whose turn it is in a state, as this program's App says; "" when it says nothing, or knows no such machine or state."""
+    found = app.machine(machine)
+    return winding.owner_of(found, state) if found else ""
 
 
 def entity_tables(told: Told) -> list[RenderableType]:

@@ -40,7 +40,7 @@ async def read_turns(site: Site, owner: str | None, machine: str | None) -> list
 
 
 def _final(app: App, machine: str, state: str) -> bool:
-    found = next((m for m in app.machines if m.name == machine), None)
+    found = app.machine(machine)
     return found is not None and (known := found.by_name.get(state)) is not None and known.final
 
 

@@ -59,7 +59,7 @@ async def ask_why(site: Site, ref: Ref) -> Why | None:
         told = await read_entity(ask, site.app, ref, 1)
         if told is None:
             return None
-        machine = next((m for m in site.app.machines if m.name == ref.machine), None)
+        machine = site.app.machine(ref.machine)
         message = next(iter(await ask.rows("unsent_of_entity", *ref)), None)
         partitions, now = await _partitions(ask, site, machine)
     return why(Facts(told, machine, message, partitions, now))
