@@ -47,7 +47,7 @@ async def verify_history(settings: PostgresSettings, progress: Progress) -> Foun
 
 
 async def _walk(connection: Connection, progress: Progress) -> Found:
-    floor, about = (await connection.fetch("history_floor"))[0]["id"], (await connection.fetch("history_size"))[0]["n"]
+    floor, about = (await connection.fetch("begins_with", "history"))[0]["id"], (await connection.fetch("history_size"))[0]["n"]
     told = Found(0, 0, floor, 0, [])
     await connection.execute("chains")
     async for ref, rows in _entities(connection):

@@ -186,10 +186,10 @@ fetch forward 2000 from chains;
 -- How many rows the planner takes it to have.
 select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as n from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'history'::regclass;
 
--- name: history_floor
--- The lowest id that the oldest partition of history may have: rows below were dropped by age.
+-- name: begins_with
+-- The lowest id that the oldest partition of a table may have: rows below were dropped with theirs.
 select coalesce(min(substring(pg_get_expr(c.relpartbound, c.oid) from 'FROM \(''?(\d+)')::bigint), 0) as id
-from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'history'::regclass;
+from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = $1::text::regclass;
 
 -- name: begin_look
 -- One state of everything, for as long as it takes to look at it.
@@ -226,11 +226,6 @@ order by seq limit 1;
 -- name: outbox_noted
 -- How far every shard has published, and the clocks, in one look.
 select p.shard, p.lo::text as lo, coalesce(p.hi::text, '') as hi, p.seq, clock_timestamp() as clock, c.ahead from outbox_position p, clock c order by p.shard;
-
--- name: outbox_begin
--- The number with which the oldest partition of the outbox begins: below it, partitions were dropped.
-select coalesce(min(substring(pg_get_expr(c.relpartbound, c.oid) from 'FROM \(''?(\d+)')::bigint), 0) as begin
-from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'outbox'::regclass;
 
 -- name: snapshot
 select pg_current_snapshot()::text as snapshot;

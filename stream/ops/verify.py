@@ -124,7 +124,7 @@ async def _look(parts: Parts, proof: Proof, names: frozenset[str], question: Que
     for name, (trimmed, at) in bounds.items():
         spool.add_topic(name, trimmed=trimmed, since=at)
     parts.tell("comparing", 0, 0)
-    spool.settle((await ask.rows("outbox_begin"))[0]["begin"], since)
+    spool.settle((await ask.rows("begins_with", "outbox"))[0]["id"], since)
     _judge(proof, spool, read, bounds, question.limit)
     proof.clock = proof.clock or noted.clock
     if unknown := sorted(name for name in question.topics if name not in there and not proof.topics[name].messages):
