@@ -22,6 +22,7 @@ from stream.adapters.kafka.consumer import Consumer
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.kafka.settings import KafkaSettings
+from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
@@ -38,22 +39,15 @@ from tests.forged import forging
 from tests.hostile.app import application
 
 
-class Meter:
+class Meter(MemoryTelemetry):
     """Telemetry that keeps nothing but how much of the processor lay between two batches, at most: fetching, reading, deciding and storing one."""
 
     def __init__(self) -> None:
-        self.longest, self.spans, self._last = 0.0, 0, time.process_time()
-
-    def start(self) -> None: ...
-
-    def close(self, within: float = 5.0) -> bool:
-        return True
-
-    def sampling(self, trace_id: str) -> bool:
-        return True
+        super().__init__()
+        self.longest, self.made, self._last = 0.0, 0, time.process_time()
 
     def processed(self, claim: Claim, changes: Changes, began: int, ended: int) -> None:
-        self.spans += sum(1 for _ in batch_spans(claim, changes, began, ended, "hostile"))
+        self.made += sum(1 for _ in batch_spans(claim, changes, began, ended, "hostile"))
         now = time.process_time()
         self.longest, self._last = max(self.longest, now - self._last), now
 
@@ -111,7 +105,7 @@ async def main(*words: str) -> None:
             forger.replace(name, data)
         before = memory()
         await run(application(tag), Settings(group=f"hostile-{tag}"), parts, ["worker"])
-    print(json.dumps({"before": before, "after": memory(), "peak": peak(), "longest": meter.longest, "spans": meter.spans}), flush=True)
+    print(json.dumps({"before": before, "after": memory(), "peak": peak(), "longest": meter.longest, "spans": meter.made}), flush=True)
 
 
 if __name__ == "__main__":

@@ -60,8 +60,7 @@ class Counted:
         self.state = MOVES[what].get(self.state, self.state)
 
 
-def counted(told: Sequence[Told], hours: int, until: int) -> Counted:
-    visit = Counted(hours=hours)
+def live(visit: Counted, told: Sequence[Told], until: int) -> None:
     for minute in range(until + 1):
         if minute:
             visit.pass_minute()
@@ -69,7 +68,6 @@ def counted(told: Sequence[Told], hours: int, until: int) -> Counted:
         for _, what, more in [one for one in told if one[0] == minute]:
             visit.take(what, more)
             visit.ring(minute)
-    return visit
 
 
 @st.composite
@@ -86,7 +84,8 @@ def lives(draw: st.DrawFn) -> tuple[int, list[Told]]:
 @given(lives(), st.lists(st.integers(0, 3500), max_size=4))
 def test_counting_minutes_comes_to_the_same_rungs(life: tuple[int, list[Told]], looks: list[int]) -> None:
     hours, told = life
-    expected = counted(told, hours, 3500)
+    expected = Counted(hours=hours)
+    live(expected, told, 3500)
     steps = sorted([*told, *((look, "fire", 0) for look in looks)], key=lambda one: (one[0], one[1] != "fire"))
     play = played((0, "booked", hours), *steps, (3500, "fire"))
     assert (sorted(rungs(play), key=lambda r: r[2]), play.state(V)) == (sorted(expected.said, key=lambda r: r[2]), expected.state)

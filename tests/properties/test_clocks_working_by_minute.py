@@ -13,7 +13,7 @@ from tests.core.play import at
 from tests.core.test_clocks import rungs
 from tests.core.test_clocks_working import play
 from tests.core.visits import V, tell
-from tests.properties.test_clocks_by_minute import Counted, Told, lives
+from tests.properties.test_clocks_by_minute import Counted, Told, live, lives
 
 UNTIL = 8200
 WEDNESDAY, SATURDAY = date(2026, 3, 4), date(2026, 3, 7)
@@ -51,13 +51,7 @@ class Worked(Counted):
 def test_counting_minutes_of_work_comes_to_the_same_rungs(life: tuple[int, list[Told]], looks: list[int]) -> None:
     hours, told = life
     visit = Worked(hours=hours)
-    for minute in range(UNTIL + 1):
-        if minute:
-            visit.pass_minute()
-        visit.ring(minute)
-        for _, what, more in [one for one in told if one[0] == minute]:
-            visit.take(what, more)
-            visit.ring(minute)
+    live(visit, told, UNTIL)
     found = play(OFFICE)
     steps = sorted([*told, *((look, "fire", 0) for look in looks)], key=lambda one: (one[0], one[1] != "fire"))
     tell(found, (0, "booked", hours), *steps, (UNTIL, "fire"))

@@ -6,18 +6,16 @@ import json
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any, cast
 
 import anyio
 import pytest
 
-from stream.adapters.kafka.publisher import KafkaPublisher, partition_of
+from stream.adapters.kafka.publisher import partition_of
 from stream.dev.kafka import Broker
 from stream.dev.ports import free_ports
 from stream.dev.stack import memory_home, quiet, remove_home
-from tests.integration.runtime.world import World, broker, reaches, world
+from tests.integration.runtime.world import World, afresh, reaches, world
 
 pytestmark = pytest.mark.proof
 POTS = [f"pot {n}" for n in range(12)]
@@ -87,17 +85,6 @@ def stopped(own: Broker, change: Callable[[], None]) -> None:
     own.start()
 
 
-@asynccontextmanager
-async def again(pottery: World) -> AsyncGenerator[World]:
-    """The same with a publisher that knows nothing of the log as it was."""
-    publisher = KafkaPublisher(broker(pottery.kafka))
-    await publisher.start()
-    try:
-        yield replace(pottery, publisher=publisher)
-    finally:
-        await publisher.stop()
-
-
 def segments(own: Broker, pottery: World) -> Mapping[int, Segment]:
     return {n: Segment(own, f"pots-{pottery.tag}", n) for n in FILLED}
 
@@ -151,7 +138,7 @@ async def test_a_log_that_was_cut_shorter_halts_and_is_read_again_without_a_seco
     await begun(pottery, 0, 1, 2)
     cut = segments(own, pottery)
     stopped(own, lambda: shorten(cut))
-    async with again(pottery) as after:
+    async with afresh(pottery) as after:
         async with after.running():
             await reaches(after.halted, dict.fromkeys(places(after).values(), "offset_ahead"))
             n, place = next(iter(places(after).items()))
@@ -170,7 +157,7 @@ async def test_a_log_that_was_cut_and_has_grown_again_halts_wherever_its_end_is(
     await begun(pottery, 0, 1, 2)
     cut = segments(own, pottery)
     stopped(own, lambda: shorten(cut))
-    async with again(pottery) as after:
+    async with afresh(pottery) as after:
         await filled(after, 3, 4, 5)
         first, *others = FILLED
         async with after.running():

@@ -13,10 +13,9 @@ from aiokafka.partitioner import murmur2
 from structlog.testing import capture_logs
 
 from stream.adapters.kafka.log import KafkaLog
-from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.runtime import reader
 from stream.runtime.app import Parts
-from tests.integration.runtime.world import World, broker, reaches, world
+from tests.integration.runtime.world import World, afresh, broker, reaches, world
 
 POTS = [f"pot {n}" for n in range(6)]
 
@@ -137,7 +136,7 @@ async def test_a_partition_added_to_a_known_topic_is_held_when_claimed_and_read_
     await admin.create_partitions({f"pots-{pottery.tag}": NewPartitions(5)})
     held = f"pots-{pottery.tag}/4"
     moved = [f"moved {n}" for n in range(40)]
-    async with _fresh(pottery) as grown:
+    async with afresh(pottery) as grown:
         await grown.make(moved)
         async with grown.running():
             await reaches(grown.halted, {held: "partition_added"})
@@ -192,19 +191,8 @@ async def _anew(pottery: World, admin: AIOKafkaAdminClient) -> AsyncGenerator[Wo
         return int(reply.topic_errors[0][1])
 
     await reaches(made, 0)
-    async with _fresh(pottery) as again:
+    async with afresh(pottery) as again:
         yield again
-
-
-@asynccontextmanager
-async def _fresh(pottery: World) -> AsyncGenerator[World]:
-    """The same world with a publisher that has not seen the topics as they were."""
-    publisher = KafkaPublisher(broker(pottery.kafka))
-    await publisher.start()
-    try:
-        yield replace(pottery, publisher=publisher)
-    finally:
-        await publisher.stop()
 
 
 async def _delete_all(pottery: World, admin: AIOKafkaAdminClient) -> dict[str, int]:

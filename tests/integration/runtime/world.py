@@ -219,6 +219,17 @@ async def reaches(look: Callable[[], Awaitable[object]], wanted: object, within:
 
 
 @asynccontextmanager
+async def afresh(pottery: World) -> AsyncGenerator[World]:
+    """The same world with a publisher that has not seen the logs as they were."""
+    publisher = KafkaPublisher(broker(pottery.kafka))
+    await publisher.start()
+    try:
+        yield replace(pottery, publisher=publisher)
+    finally:
+        await publisher.stop()
+
+
+@asynccontextmanager
 async def world(kafka: str, database: str, tag: str = "") -> AsyncGenerator[World]:
     tag = tag or uuid4().hex[:8]
     app = application(tag)
