@@ -19,7 +19,7 @@ from schemas.tickets import (
     TicketStarted,
     TicketTriaged,
 )
-from stream import Calendar, Cause, Clock, Data, Machine, Owner, SlaBreached, State, any_of, hours, minutes, opens
+from stream import Calendar, Cause, Clock, Data, Machine, Owner, Sla, SlaBreached, State, any_of, days, hours, minutes, opens
 
 DESK, LEAD, CUSTOMER, RESOLVER = Owner("service desk"), Owner("desk lead"), Owner("customer"), Owner("resolver group")
 
@@ -141,9 +141,19 @@ def say_resolved(t: Ticket, e: TicketResolved) -> CustomerTold:
     return CustomerTold(ticket_id=t.ticket_id, text=f"Solved: {e.cause}")
 
 
+def remind_customer(t: Ticket, e: SlaBreached) -> CustomerTold:
+    """They have three days left."""
+    return CustomerTold(ticket_id=t.ticket_id, text="We still wait for your answer.")
+
+
+def say_closed(t: Ticket, cause: Cause) -> CustomerTold:
+    """Nobody answered."""
+    return CustomerTold(ticket_id=t.ticket_id, text=f"Closed without an answer since {cause.since:%d %B %Y}.")
+
+
 new = State[Ticket]("New", owner=DESK)
 triaged = State[Ticket]("Triaged", owner=DESK)
-waiting = State[Ticket]("Waiting on customer", owner=CUSTOMER)
+waiting = State[Ticket]("Waiting on customer", owner=CUSTOMER, sla=Sla(days(2)))
 working = State[Ticket]("In progress", owner=RESOLVER)
 blocked = State[Ticket]("Blocked", owner=LEAD)
 resolved = State[Ticket]("Resolved", owner=DESK)
@@ -178,8 +188,10 @@ ticket = Machine[Ticket](
         # moves
         any_of(new, blocked).on(TicketTriaged, to=triaged, then=assign_group),
         any_of(new, triaged, waiting, blocked).on(TicketStarted, to=working, then=assign_person),
-        any_of(new, triaged, working, blocked).on(TicketAsked, to=waiting, emit=ask_customer),
+        any_of(new, triaged, waiting, working, blocked).on(TicketAsked, to=waiting, emit=ask_customer),  # asked anew: their time begins anew
         waiting.on(TicketAnswered, to=working),
+        waiting.on(waiting.breached, emit=remind_customer),
+        waiting.after(days(5), to=closed, emit=say_closed),
         any_of(new, triaged, waiting, working).on(TicketBlocked, to=blocked, then=note_blocker),
         blocked.on(TicketFreed, to=working),
         any_of(new, triaged, waiting, working, blocked).on(TicketResolved, to=resolved, when=has_cause, then=note_cause, emit=say_resolved),
@@ -191,7 +203,6 @@ ticket = Machine[Ticket](
         new.on(TicketOpened, then=amend),
         any_of(triaged, waiting, working).on(TicketTriaged, then=assign_group),
         working.on(TicketStarted, then=assign_person),
-        waiting.on(TicketAsked, emit=ask_customer),
         blocked.on(TicketBlocked, then=note_blocker),
         resolved.on(TicketResolved, then=note_cause),
     ),

@@ -12,6 +12,7 @@ from tests.fold.tickets import BORN, LEADS
 
 BEGIN = datetime(2026, 3, 2, 8, tzinfo=UTC)
 PAUSES = (0, 1, 2, 5, 14, 15, 16, 60, 61, 240, 480, 700)
+LONG = (2880, 2881, 2900, 3000, 7199, 7200, 9000)
 LATE = (*PAUSES, 1440, 3000)
 UNIT = ("dispatched", "en_route", "on_scene", "transport_started", "arrived_hospital", "available")
 ENDINGS = ("Code 2 Transport", "Code 3 Transport", "Fire", "Cancelled")
@@ -41,7 +42,7 @@ def _life(chance: random.Random, id: str) -> Iterator[Fact]:
     for n in range(chance.randint(1, 12)):
         sensible = [type for type, leads in LEADS.items() if state in leads] if state else ["ticket.opened"] * 6 + [*BORN]
         type = chance.choice(sensible if sensible and chance.random() < 0.85 else list(LEADS))
-        at += timedelta(minutes=chance.choice(PAUSES))
+        at += timedelta(minutes=chance.choice(LONG if state == "Waiting on customer" and chance.random() < 0.3 else PAUSES))
         told = at - timedelta(minutes=chance.choice(LATE)) if chance.random() < 0.1 else at
         yield Fact(f"{id}-{n}", told, type, {"ticket_id": id, **_more(chance, type)}, chance.choice(("ann", "bob", "")))
         state = LEADS[type].get(state, state) if state else BORN.get(type, "")

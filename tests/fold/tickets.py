@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from tests.fold.facts import Fact
 from tests.fold.tally import Tally, Thing
-from tests.fold.watch import NOTHING, OFFICE, Hours, Watch
+from tests.fold.watch import ALWAYS, NOTHING, OFFICE, Hours, Watch
 
 TARGETS = {
     "response": {1: timedelta(minutes=15), 2: timedelta(hours=1), 3: timedelta(hours=4), 4: timedelta(hours=8)},
     "resolution": {1: timedelta(hours=4), 2: timedelta(hours=10), 3: timedelta(hours=50), 4: timedelta(hours=100)},
 }
-PATIENCE = timedelta(days=1)
+PATIENCE, REMINDED, GIVEN_UP = timedelta(days=1), timedelta(days=2), timedelta(days=5)
+WAITS = "Waiting on customer"
 
 BORN: dict[str, str] = {
     "ticket.opened": "New",
@@ -56,7 +58,7 @@ TAKEN_OVER = ("New", "Triaged", "In progress")
 
 @dataclass
 class Ticket:
-    """What decides about a ticket. `parked` once a handler failed."""
+    """What decides about a ticket. `parked` once a handler failed. `answer` and `given_up`: the customer's clock, and its end, while they wait."""
 
     id: str
     state: str = ""
@@ -65,6 +67,8 @@ class Ticket:
     title: str = ""
     priority: int = 3
     watches: list[Watch] = field(default_factory=list[Watch])
+    answer: Watch | None = None
+    given_up: datetime | None = None
     parked: bool = False
     early: list[tuple[Fact, datetime]] = field(default_factory=list[tuple[Fact, datetime]])
 
@@ -108,22 +112,41 @@ class Tickets:
         return self.tally
 
     def _pass(self, ticket: Ticket, until: datetime) -> None:
-        while alarms := [(due, watch.name, watch) for watch in ticket.watches if (due := watch.due(ticket.moved or until)) and due <= until]:
+        while alarms := list(_alarms(ticket, until)):
             due, _, watch = min(alarms, key=lambda alarm: alarm[:2])
-            self._ring(ticket, watch, due)
+            if watch is None:
+                self._give_up(ticket, due)
+            else:
+                self._ring(ticket, watch, due)
         for fact, limit in [early for early in ticket.early if early[1] <= until]:
             self.tally.expire("ticket", ticket.id, (fact.id, fact.type), limit)
             ticket.early.remove((fact, limit))
 
     def _ring(self, ticket: Ticket, watch: Watch, at: datetime) -> None:
-        breach = watch.rung == 1
-        self.tally.ring(ticket.thing, ticket.since or at, watch.climb(at))
+        breach, customer = watch.rung == 1, watch is ticket.answer
+        self.tally.ring(_told_of(ticket, watch), ticket.since or at, watch.climb(at))
         ticket.moved = max(at, ticket.moved or at)
-        if breach and ticket.state in TAKEN_OVER:
+        if customer and ticket.parked:
+            self.tally.outcomes["ticket", "parked"] += 1
+        elif customer:
+            self._tell(ticket, "We still wait for your answer.")
+        elif breach and ticket.state in TAKEN_OVER:
             if ticket.parked:
                 self.tally.outcomes["ticket", "parked"] += 1
             elif watch.name == "resolution" and ticket.priority == 1:
                 self._shift(ticket, "Blocked", ticket.moved, ticket.moved)
+
+    def _give_up(self, ticket: Ticket, at: datetime) -> None:
+        ticket.given_up = None
+        if ticket.parked:
+            self.tally.outcomes["ticket", "parked"] += 1
+            return
+        self._tell(ticket, f"Closed without an answer since {ticket.since or at:%d %B %Y}.")
+        ticket.moved = max(at, ticket.moved or at)
+        self._shift(ticket, "Closed", ticket.moved, ticket.moved)
+
+    def _tell(self, ticket: Ticket, text: str) -> None:
+        self.tally.say("customers", "customer.told", ticket.id, {"ticket_id": ticket.id, "text": text})
 
     def _meet(self, ticket: Ticket, fact: Fact) -> None:
         if ticket.parked:
@@ -144,7 +167,7 @@ class Tickets:
             self.tally.outcomes["ticket", "parked"] += 1
             return
         if text:
-            self.tally.say("customers", "customer.told", ticket.id, {"ticket_id": ticket.id, "text": text})
+            self._tell(ticket, text)
         self._enter(ticket, fact, LEADS[fact.type][ticket.state])
 
     def _enter(self, ticket: Ticket, fact: Fact, state: str) -> None:
@@ -162,7 +185,7 @@ class Tickets:
                 watch.start(moved)
         for watch in ticket.watches:
             watch.target = TARGETS[watch.name][ticket.priority]
-        if state != ticket.state:
+        if state != ticket.state or fact.type == "ticket.asked":
             self._shift(ticket, state, fact.time, moved)
 
     def _shift(self, ticket: Ticket, state: str, when: datetime, moved: datetime) -> None:
@@ -170,13 +193,34 @@ class Tickets:
             if state in RUNS[watch.name]:
                 watch.start(moved)
                 continue
-            word = "paused" if watch.name == "resolution" and state == "Waiting on customer" else "met"
-            for note, breach in watch.stop(word, when):
-                if breach is not None:
-                    self.tally.withdraw(ticket.thing, watch.name, breach, when)
-                else:
-                    self.tally.note("ticket", watch.name, note)
-        ticket.state, ticket.since = state, moved
+            word = "paused" if watch.name == "resolution" and state == WAITS else "met"
+            self._stop(ticket, watch, word, when)
+        if ticket.answer is not None:
+            self._stop(ticket, ticket.answer, "met", when)
+        ticket.state, ticket.since, ticket.answer, ticket.given_up = state, moved, None, None
+        if state == WAITS:
+            ticket.answer, ticket.given_up = Watch(WAITS, ALWAYS, REMINDED), moved + GIVEN_UP
+            ticket.answer.start(moved)
+
+    def _stop(self, ticket: Ticket, watch: Watch, word: str, when: datetime) -> None:
+        for note, breach in watch.stop(word, when):
+            if breach is not None:
+                self.tally.withdraw(_told_of(ticket, watch), watch.name, breach, when)
+            else:
+                self.tally.note("ticket", watch.name, note)
+
+
+def _alarms(ticket: Ticket, until: datetime) -> Iterator[tuple[datetime, str, Watch | None]]:
+    for watch in (*ticket.watches, *([ticket.answer] if ticket.answer else [])):
+        if (due := watch.due(ticket.moved or until)) and due <= until:
+            yield due, watch.name, watch
+    if ticket.given_up and ticket.given_up <= until:
+        yield ticket.given_up, "", None
+
+
+def _told_of(ticket: Ticket, watch: Watch) -> Thing:
+    """Of a customer who keeps us waiting nobody is told but the customer."""
+    return ticket.thing._replace(escalate_to="") if watch is ticket.answer else ticket.thing
 
 
 def _text(ticket: Ticket, fact: Fact) -> str | None:

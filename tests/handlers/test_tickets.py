@@ -115,6 +115,23 @@ def test_a_question_is_put_with_its_names_filled_in() -> None:
     assert engine.messages[-1].value == b'{"text":"Is printer of T1 still out?","ticket_id":"T1"}'
 
 
+def test_a_customer_who_does_not_answer_is_reminded_after_two_days_and_the_ticket_closed_after_five() -> None:
+    asked: Told = (6, "asked", {})
+    told = lived(OPENED, STARTED, asked, upto=6 + 2 * 24 * 60 - 1)
+    assert "customer.told" not in said(told)
+    reminded = lived(OPENED, STARTED, asked, upto=6 + 5 * 24 * 60 - 1)
+    assert reminded.messages[-1].value == b'{"text":"We still wait for your answer.","ticket_id":"T1"}'
+    closed = lived(OPENED, STARTED, asked, upto=6 + 5 * 24 * 60)
+    assert closed.entities[Ref("ticket", "T1")].state == "Closed"
+    assert closed.messages[-1].value == b'{"text":"Closed without an answer since 02 March 2026.","ticket_id":"T1"}'
+
+
+def test_a_customer_who_is_asked_anew_has_five_days_more() -> None:
+    engine = lived(OPENED, STARTED, (6, "asked", {}), (24 * 60, "asked", {}), upto=6 * 24 * 60 - 1)
+    assert engine.entities[Ref("ticket", "T1")].state == "Waiting on customer"
+    assert said(engine).count("customer.told") == 1
+
+
 def test_an_answer_before_the_birth_waits_for_it() -> None:
     engine = lived((3, "freed", {}), (1, "blocked", {"by": "vendor"}))
     assert [row.to_state for row in engine.history] == ["Blocked", "In progress"]
