@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,8 +12,9 @@ import pytest
 
 from stream import App, Calendar, Event, Ref, hours
 from tests.core.play import NOON, Play
+from tests.pages import names_of, text_of
 
-PAGE = Path(__file__).parents[1] / "docs" / "patterns" / "sla-clocks.md"
+PAGE = "patterns/sla-clocks.md"
 ID = Ref("request", "R-1")
 DUE = re.compile(r"^\| (\d{4}-\S+ \S+) \| (\d+) h \| (\d{4}-\S+ \S+) \|", re.MULTILINE)
 ROW = re.compile(r"^\| (\d\d):(\d\d) \| (?:`(.*?)`)? ?\| (?:`sla\.(\w+)` (\w+))? ?\| (.*?) \|$", re.MULTILINE)
@@ -22,10 +22,7 @@ ROW = re.compile(r"^\| (\d\d):(\d\d) \| (?:`(.*?)`)? ?\| (?:`sla\.(\w+)` (\w+))?
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for n, block in enumerate(re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)):
-        exec(compile(block, f"{PAGE} {n}", "exec"), found)
-    return found
+    return names_of(PAGE)
 
 
 def heard(play: Play) -> list[tuple[str, str, str]]:
@@ -41,7 +38,7 @@ def heard(play: Play) -> list[tuple[str, str, str]]:
 
 
 def test_the_table_of_the_page_is_what_happens(names: dict[str, Any]) -> None:
-    app, told, rows = names["app"], list[tuple[str, str, str]](), ROW.findall(PAGE.read_text())
+    app, told, rows = names["app"], list[tuple[str, str, str]](), ROW.findall(text_of(PAGE))
     assert len(rows) > 10
     kinds: dict[str, type[Event]] = {kind.__fact_type__: kind for kind in app.classes}
     play = Play(app)
@@ -57,7 +54,7 @@ def test_the_table_of_the_page_is_what_happens(names: dict[str, Any]) -> None:
 
 
 def test_the_calendar_of_the_page_reckons_as_its_table_says(names: dict[str, Any]) -> None:
-    office, rows = names["office"], DUE.findall(PAGE.read_text())
+    office, rows = names["office"], DUE.findall(text_of(PAGE))
     assert isinstance(office, Calendar)
     assert len(rows) == 7
     for start, working, due in rows:
@@ -68,5 +65,5 @@ def test_the_calendar_of_the_page_reckons_as_its_table_says(names: dict[str, Any
 
 def test_the_page_names_every_rung(names: dict[str, Any]) -> None:
     assert isinstance(names["app"], App)
-    said = set(re.findall(r"`sla\.(\w+)` \|", PAGE.read_text()))
+    said = set(re.findall(r"`sla\.(\w+)` \|", text_of(PAGE)))
     assert said == {"warned", "breached", "escalated", "withdrawn"}
