@@ -2,25 +2,14 @@
 
 from stream.core.app import App
 from stream.core.calendar import Calendar
-from stream.core.clock import (
-    Clock,
-    Owner,
-    Sla,
-    SlaBreached,
-    SlaEscalated,
-    SlaWarned,
-    SlaWithdrawn,
-    WaitExpired,
-    days,
-    hours,
-    minutes,
-    seconds,
-)
+from stream.core.clock import Clock, Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, SlaWithdrawn, days, hours, minutes, seconds
 from stream.core.errors import DefinitionError, StreamError
 from stream.core.event import Command, Data, Event
 from stream.core.machine import Machine
+from stream.core.own import WaitExpired
 from stream.core.record import Ref
 from stream.core.row import Cause, State, about, any_of, anytime, opens
+from stream.core.task import Task
 from stream.core.topic import Topic
 
 __all__ = [
@@ -42,6 +31,7 @@ __all__ = [
     "SlaWithdrawn",
     "State",
     "StreamError",
+    "Task",
     "Topic",
     "WaitExpired",
     "about",

@@ -7,8 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
+from stream.adapters.memory_database import Held, Lease, MemoryDatabase, Written, shard_of
 from stream.adapters.memory_partitions import NEVER
-from stream.adapters.memory_store import Held, Lease, MemoryDatabase, Written, shard_of
 from stream.adapters.refusals import sorted_out
 from stream.core.errors import FencedError
 from stream.core.record import Ref

@@ -1,4 +1,4 @@
-"""The store, the outbox and the timetable in memory: same promises, for tests, documentation and the harness.
+"""The store in memory: same promises as the real one, for tests, documentation and the harness.
 
 Transactions run one after another behind one lock, so there are no late committers and no races here; fences, versions, identities and roll-back
 are as in PostgreSQL. What a transaction writes is put aside until it commits, so that who reads without a lock sees none of it.
@@ -6,25 +6,24 @@ are as in PostgreSQL. What a transaction writes is put aside until it commits, s
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping, MutableMapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from copy import copy
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
-import anyio
-
-from stream.adapters.memory_partitions import NEVER, Partitions, Place
-from stream.core.changes import Changes, DeadLetter, History, Message
-from stream.core.entity import Entity, Timer, Waiting
-from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.adapters.memory_database import Lease, Letter, MemoryDatabase, TaskRow, Written, shard_of
+from stream.adapters.memory_partitions import Place
+from stream.core.changes import Changes
+from stream.core.entity import Entity
+from stream.core.errors import FencedError, UnstorableError
 from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.order import Claim, Order, Stored
 from stream.core.outcome import Outcome, Verdict
 from stream.core.record import Record, Ref, TopicPartition, fingerprint
+from stream.core.task import Open
 from stream.ports import Position, Slice, Wait
 
 K = TypeVar("K")
@@ -32,93 +31,6 @@ V = TypeVar("V")
 
 RECORDS = (Verdict.ADMITTED, Verdict.DUPLICATE, Verdict.CONFLICT, Verdict.DEAD, Verdict.SKIPPED)
 CONCERNED = (Outcome.APPLIED, Outcome.IGNORED, Outcome.DEFERRED, Outcome.REJECTED, Outcome.PARKED)
-
-
-@dataclass(frozen=True)
-class Letter:
-    """A row of `dead_letter`."""
-
-    letter: DeadLetter
-    at: datetime
-    status: str = "open"
-    closed_by: str = ""
-
-
-@dataclass(frozen=True)
-class Written:
-    """A row of `outbox`."""
-
-    message: Message
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Held:
-    """A row of `outbox_held`, without the copy: nothing leaves the outbox here."""
-
-    reason: str
-    error: str
-    attempts: int
-    status: str = "open"
-
-
-@dataclass(frozen=True)
-class Lease:
-    """A row of `outbox_position`; everything up to `seq` was sent."""
-
-    epoch: int = 0
-    owner: str = ""
-    until: datetime = NEVER
-    seq: int = 0
-
-
-class MemoryDatabase:
-    """What the stores of one App share. `clock` is the real clock; `ahead` moves the other one."""
-
-    def __init__(self, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        self.clock, self.ahead = clock, timedelta()
-        # Belongs to the session, not to the task that began it: a server ends a session whose client is gone.
-        self.lock = asyncio.Lock()
-        self.partitions = Partitions()
-        self.inbox: list[dict[bytes, bytes]] = [{}, {}, {}]
-        self.opened = self.now()
-        self.closed: list[dict[str, datetime]] = [{}, {}]
-        self.floors: dict[str, datetime] = {}
-        self.entities: dict[Ref, Entity] = {}
-        self.history: dict[int, tuple[int, History]] = {}
-        self.timers: dict[tuple[Ref, str], Timer] = {}
-        self.waiting: dict[int, Waiting] = {}
-        self.letters: dict[int, Letter] = {}
-        self.outbox: dict[int, Written] = {}
-        self.held: dict[int, Held] = {}
-        self.audit: list[tuple[str, str, str, str]] = []
-        self.leases: dict[int, Lease] = {}
-        self.relays: dict[str, datetime] = {}
-        self.doors: dict[tuple[str, str], int] = {}
-        self.decisions: list[Decision] = []
-        self.instances: dict[str, tuple[Sequence[str], Sequence[Wait]]] = {}
-        self.numbers: Counter[str] = Counter()
-
-    def now(self) -> datetime:
-        return self.clock() + self.ahead
-
-    def number(self, of: str) -> int:
-        """The next number of a row; never given back, like a sequence."""
-        self.numbers[of] += 1
-        return self.numbers[of]
-
-    @asynccontextmanager
-    async def alone(self) -> AsyncGenerator[None]:
-        """One transaction at a time, with a deadline."""
-        try:
-            with anyio.fail_after(2):
-                await self.lock.acquire()
-        except TimeoutError:
-            raise UnavailableError("the lock was not to be had") from None
-        try:
-            yield
-        finally:
-            self.lock.release()
 
 
 class MemoryStore:
@@ -204,6 +116,10 @@ class MemoryTransaction:
         _, rows = self._written.get(id(table), (table, {}))
         return rows[key] if key in rows else table.get(key)
 
+    def _all(self, table: MutableMapping[K, V]) -> dict[K, V]:
+        _, rows = self._written.get(id(table), (table, {}))
+        return {key: row for key, row in {**table, **rows}.items() if row is not None}
+
     def _put(self, table: MutableMapping[K, V], key: K, value: V | None) -> None:
         """None: the row goes."""
         self._written.setdefault(id(table), (table, {}))[1][key] = value
@@ -270,6 +186,11 @@ class MemoryTransaction:
             row = self._db.waiting[id]
             if row.ref in found and (self._whole or row.outcome is not Outcome.PARKED or not found[row.ref].parked):
                 found[row.ref].line.append(copy(row))
+        if self._whole:
+            for id, task in self._db.tasks.items():
+                if task.asked.ref in found and task.open:
+                    a = task.asked
+                    found[a.ref].tasks[id] = Open(id, a.name, a.answers, a.reasons, a.owner, task.assignee)
         return found
 
     # -- save ------------------------------------------------------------------------------------------------------------------------
@@ -313,6 +234,19 @@ class MemoryTransaction:
             added = copy(row)
             added.id = id
             self._put(db.waiting, id, added)
+        self._save_tasks(changes)
+
+    def _save_tasks(self, changes: Changes) -> None:
+        for closed in changes.closed:
+            for id, task in self._open_tasks(closed.ref, closed.name):
+                self._put(self._db.tasks, id, replace(task, closed=closed))
+        for asked in changes.asked:
+            if asked.closed or not self._open_tasks(asked.ref, asked.name):
+                self._put(self._db.tasks, self._db.number("task"), TaskRow(asked, asked.closed))
+
+    def _open_tasks(self, ref: Ref, name: str) -> list[tuple[int, TaskRow]]:
+        ids = [id for id, task in self._all(self._db.tasks).items() if (task.asked.ref, task.asked.name) == (ref, name) and task.open]
+        return [(id, task) for id in ids if (task := self._get(self._db.tasks, id)) is not None]
 
     def _move_partitions(self, changes: Changes) -> None:
         for s in self._slices:
@@ -333,11 +267,6 @@ class MemoryTransaction:
             if isinstance(door, str):
                 for name, n in counts.items():
                     self._put(doors, (door, name), (self._get(doors, (door, name)) or 0) + n)
-
-
-def shard_of(key: bytes) -> int:
-    """One shard is enough where one process holds everything; two let a test tell them apart."""
-    return sum(key) % 2
 
 
 def _copied(entity: Entity) -> Entity:

@@ -12,16 +12,18 @@ from typing import Any
 
 import msgspec
 
-from stream.core.clock import OWN_EVENTS, AfterElapsed, ClockEvent, EntityMoved
+from stream.core.clock import ClockEvent
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
-from stream.core.ladder import BREACH, Mode, Note, Reading, timer_of
+from stream.core.ladder import BREACH, EXPLAINED, Mode, Note, Reading, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import LIMIT
 from stream.core.outcome import Outcome, Reason
+from stream.core.own import OWN_EVENTS, AfterElapsed, EntityMoved, SlaExplained, TaskOpened
 from stream.core.row import Cause, Transition
+from stream.core.task import question_of, task_of
 from stream.core.text import check_storable
-from stream.core.winding import Turn, length_of, wind
+from stream.core.winding import Turn, length_of, owner_of, wind
 
 _encoder = msgspec.json.Encoder(order="sorted")
 Row = Transition[Any]
@@ -30,7 +32,8 @@ Row = Transition[Any]
 class Step(msgspec.Struct, gc=False):
     """The entity after a row fired. `path` are the states entered, in order; none: it stayed.
 
-    `timers` (but the line's limit) and `clocks` are None where they are as before. `notes` say what became of clocks.
+    `timers` (but the line's limit) and `clocks` are None where they are as before. `notes` say what became of clocks. `question` is that of the task
+    of the state entered last.
     """
 
     state: str
@@ -40,6 +43,7 @@ class Step(msgspec.Struct, gc=False):
     timers: dict[str, datetime] | None = None
     clocks: dict[str, Reading] | None = None
     notes: Sequence[Note] = ()
+    question: str | None = None
 
 
 class Halt(msgspec.Struct, frozen=True, gc=False):
@@ -62,6 +66,9 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
     if isinstance(event, AfterElapsed | ClockEvent) and _is_stale(machine, entity, event):
         return IGNORED
     step = Step(state, entity.data, [])
+    if isinstance(event, SlaExplained):
+        step.notes = [Note(event.clock, EXPLAINED, owner_of(machine, state), reason=event.reason)]
+        return step
     if isinstance(event, EntityMoved):
         step.state, step.path = event.to, (event.to,)
     elif isinstance(event, AfterElapsed):
@@ -82,7 +89,28 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
         if (wound := wind(Turn(machine, entity, step.path, step.data, at, when))) is not None:
             step.clocks, dues, step.notes = wound
             step.timers = {**(_afters_kept(entity) if step.timers is None else step.timers), **dues}
+    if step.path and machine.by_name[step.state].task:
+        _ask(machine, entity, step)
     return step
+
+
+def _ask(machine: AnyMachine, entity: Entity, step: Step) -> None:
+    """Put the question of the state where it rests now, and say so."""
+    state = machine.by_name[step.state]
+    if task := state.task:
+        step.question = question_of(task, machine.decoder.decode(step.data))
+        due = (step.timers or {}).get(timer_of(f"{state.name} task"))
+        step.said.append(
+            TaskOpened(
+                task=task_of(state.name),
+                machine=entity.ref.machine,
+                entity_id=entity.ref.id,
+                state=state.name,
+                owner=task.asked_of(state.owner),
+                question=step.question,
+                due=due,
+            )
+        )
 
 
 def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEvent) -> bool:

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from stream.core.clock import OWN_EVENTS, Target
+from stream.core.clock import Target
 from stream.core.errors import DefinitionError
 from stream.core.event import Event, wire_type
 from stream.core.machine import AnyMachine
+from stream.core.own import OWN_EVENTS
 from stream.core.row import Concerns
 from stream.core.topic import Topic
 

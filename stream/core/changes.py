@@ -13,6 +13,7 @@ from stream.core.entity import Entity, Envelope, Timer, Trace, Waiting
 from stream.core.ladder import Note
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Record, Ref, TopicPartition
+from stream.core.task import Asked, Closed
 
 
 class History(msgspec.Struct, gc=False):
@@ -94,7 +95,8 @@ class Changes:
     """Everything one batch changes. Empty lists cost no statement.
 
     `entities` holds the changed ones, to be written where the stored version is still `versions[ref]`. `drop_timers` and `set_timers` name
-    timers; a set one replaces its namesake. `drop_lines` are ids of waiting rows. `counts` are keyed by partition, and by door name (str)
+    timers; a set one replaces its namesake. `drop_lines` are ids of waiting rows. `closed` ends tasks that were open before; then `asked` are
+    opened. `counts` are keyed by partition, and by door name (str)
     for the other doors; their keys are verdicts, outcomes, `records`, `concerned`, `unrouted`, `drained`, `fired`.
     """
 
@@ -107,6 +109,8 @@ class Changes:
     drop_lines: list[int] = field(default_factory=list[int])
     lines: list[Waiting] = field(default_factory=list[Waiting])
     retried: list[Waiting] = field(default_factory=list[Waiting])
+    closed: list[Closed] = field(default_factory=list[Closed])
+    asked: list[Asked] = field(default_factory=list[Asked])
     dead: list[DeadLetter] = field(default_factory=list[DeadLetter])
     counts: dict[TopicPartition | str, Counter[str]] = field(default_factory=dict[TopicPartition | str, Counter[str]])
     stream_times: dict[TopicPartition, datetime] = field(default_factory=dict[TopicPartition, datetime])

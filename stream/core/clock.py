@@ -96,37 +96,6 @@ class SlaWithdrawn(Event, type="sla.withdrawn"):
     met: datetime
 
 
-class WaitExpired(Event, type="wait.expired"):
-    """An event waited in an entity's line until its limit and is now rejected. `reason` is `unborn` or `deferred_too_long`."""
-
-    machine: str
-    entity_id: str
-    state: str
-    reason: str
-    event_id: str
-    event_type: str
-    due: datetime
-
-
-class AfterElapsed(Event, type="after.elapsed"):
-    """An entity rested long enough for its `row`-th `after` of that state. It reaches that entity alone and is never published."""
-
-    state: str
-    row: int
-    due: datetime
-    entered: datetime
-
-
-class EntityMoved(Event, type="entity.moved"):
-    """A person put an entity into the state `to`. It reaches that entity alone and is never published."""
-
-    to: str
-
-
-OWN_EVENTS: tuple[type[Event], ...] = (SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, WaitExpired, AfterElapsed, EntityMoved)
-"""The events that need no topic and no address: the library makes them for one entity."""
-
-
 @dataclass(frozen=True)
 class Trigger(Generic[E]):
     """An event of one clock: `working.breached` is the `SlaBreached` of that state only."""
@@ -213,6 +182,14 @@ def check_owner(what: str, word: str, owner: object) -> None:
         raise DefinitionError(f"{what}: {word}={owner!r} is no Owner: say Owner({str(owner)!r})")
 
 
+def check_reasons(what: str, reasons: tuple[str, ...]) -> None:
+    """Raises `DefinitionError` unless each of them is a code."""
+    if isinstance(reasons, str):
+        raise DefinitionError(f"{what}: reasons={reasons!r} is one text: say a tuple, ({reasons!r},)")
+    if "" in reasons or len(set(reasons)) < len(reasons):
+        raise DefinitionError(f"{what}: each of its reasons is a code of its own")
+
+
 def _check(what: str, target: Target) -> None:
     check_owner(what, "escalate_to", target.escalate_to)
     try:
@@ -223,7 +200,4 @@ def _check(what: str, target: Target) -> None:
         raise DefinitionError(f"{what}: {error}") from None
     if target.warn_at is not None and not 0 < target.warn_at < 1:
         raise DefinitionError(f"{what}: warn_at={target.warn_at!r} is a share of the target, above 0 and below 1")
-    if isinstance(target.reasons, str):
-        raise DefinitionError(f"{what}: reasons={target.reasons!r} is one text: say a tuple, ({target.reasons!r},)")
-    if "" in target.reasons or len(set(target.reasons)) < len(target.reasons):
-        raise DefinitionError(f"{what}: each of its reasons is a code of its own")
+    check_reasons(what, target.reasons)

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
+from stream.core import desk
 from stream.core.advance import Halt
 from stream.core.booking import BEHIND, attempt, book_halt, failed, put_back, revived, safe
-from stream.core.changes import Changes, DeadLetter, Handled
-from stream.core.clock import EntityMoved
+from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Entity, Envelope, Waiting
-from stream.core.firing import drain, fire, own_event
+from stream.core.firing import drain, fire
 from stream.core.ledger import Ledger, Page, Revive
 from stream.core.order import Decoded, Deliver, Fire, Move, Order, Retry
 from stream.core.outcome import Outcome, Reason, Verdict
@@ -81,9 +81,12 @@ def decide(
         elif isinstance(order, Retry):
             ledger.where = door
             _retry(ledger, ledger.page(order.ref), order)
+        elif isinstance(order, Move):
+            ledger.where = door
+            desk.move(ledger, ledger.page(order.ref), order)
         else:
             ledger.where = door
-            _move(ledger, ledger.page(order.ref), order)
+            desk.answer(ledger, ledger.page(order.ref), order)
     return ledger.close()
 
 
@@ -153,27 +156,6 @@ def _again(ledger: Ledger, page: Page, waiting: Waiting, order: Retry, n: int) -
         ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, safe(order.skip)), door=ledger.door, actor=order.actor)
     else:
         _take(ledger, page, envelope, waiting)
-
-
-def _move(ledger: Ledger, page: Page, order: Move) -> None:
-    """A person's order: what is due comes first; then, if it is still where that person saw it, the state, its clocks, and who waited for it."""
-    entity = page.entity
-    if entity.timers:
-        fire(ledger, page, ledger.now, "")
-    if not entity.born or entity.state != order.seen or order.to not in page.machine.by_name:
-        return
-    envelope = own_event(ledger, page, "move", EntityMoved(to=order.to), ledger.now)
-    envelope.actor = order.actor
-    result, messages = attempt(ledger, page, envelope)
-    if isinstance(result, Halt):
-        # Whoever ordered it is told; for the entity nothing happened.
-        ledger.changes.handled.append(Handled(envelope, entity.ref, result.outcome, result.reason, entity.state, entity.state, result.error, ()))
-        return
-    ledger.moved(page, envelope, result, messages, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)))
-    ledger.count("concerned")
-    ledger.count(Outcome.APPLIED)
-    if entity.line and not entity.parked:
-        drain(ledger, page)
 
 
 def _conflict(envelope: Envelope) -> DeadLetter:

@@ -11,6 +11,7 @@ from stream.core.event import Event
 from stream.core.ladder import Reading
 from stream.core.outcome import Outcome, Reason
 from stream.core.record import Record, Ref
+from stream.core.task import Open
 
 
 class Trace(msgspec.Struct, frozen=True, gc=False):
@@ -86,7 +87,7 @@ class Entity:
 
     `since`: when its state was entered; `time`: its latest move; both business time and never going back. `n` counts its history rows,
     `last_id` and `chain` are the id and hash of the latest one. `sequences` counts messages by "topic/key". `timers` are due instants and
-    `clocks` the readings of clocks, both by the timer's name.
+    `clocks` the readings of clocks, both by the timer's name. `tasks` are the open ones by id, known only to a person's order.
     """
 
     ref: Ref
@@ -103,6 +104,7 @@ class Entity:
     timers: dict[str, datetime] = field(default_factory=dict[str, datetime])
     clocks: dict[str, Reading] = field(default_factory=dict[str, Reading])
     line: list[Waiting] = field(default_factory=list[Waiting])
+    tasks: dict[int, Open] = field(default_factory=dict[int, Open])
 
     @property
     def born(self) -> bool:

@@ -10,9 +10,10 @@ from datetime import datetime
 import msgspec
 
 from stream.core.advance import IGNORED, Halt, Step
+from stream.core.asking import breached
 from stream.core.booking import BEHIND, attempt, book_halt, revived
 from stream.core.changes import Message
-from stream.core.clock import AfterElapsed, ClockEvent, SlaBreached, WaitExpired
+from stream.core.clock import ClockEvent, SlaBreached
 from stream.core.codec import record_of
 from stream.core.entity import Envelope, Waiting
 from stream.core.event import Event
@@ -21,6 +22,7 @@ from stream.core.ladder import BREACH, Dial, Note, Reading, breach_of, climbed, 
 from stream.core.ledger import Ledger, Page
 from stream.core.message import count_said
 from stream.core.outcome import Outcome, Reason
+from stream.core.own import AfterElapsed, WaitExpired
 from stream.core.winding import owner_of
 
 _TIMERS = "timers"
@@ -110,6 +112,8 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
         return
     event, note = _told(page, dial, reading, due)
     envelope = own_event(ledger, page, timer, event, due)
+    if isinstance(event, SlaBreached):
+        breached(ledger.changes, entity, event, due)
     reading = climbed(reading, due)
     entity.clocks = {**entity.clocks, timer: reading}
     if (following := due_of(dial, reading, due)) is not None:
@@ -139,7 +143,7 @@ def _told(page: Page, dial: Dial, reading: Reading, due: datetime) -> tuple[Cloc
         machine=entity.ref.machine,
         entity_id=entity.ref.id,
         state=entity.state,
-        owner=owner_of(page.machine, entity.state),
+        owner=dial.asks or owner_of(page.machine, entity.state),
         escalate_to=target.escalate_to.name if target.escalate_to else "",
         level=level,
         due=reached,

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from stream.core.clock import FARTHEST, REPEATS, Clock, SlaBreached, SlaEscalated, SlaWarned, Target
 
 WARN, BREACH = 0, 1
-WARNED, BREACHED, ESCALATED, WITHDRAWN = "warned", "breached", "escalated", "withdrawn"
+WARNED, BREACHED, ESCALATED, WITHDRAWN, EXPLAINED = "warned", "breached", "escalated", "withdrawn", "explained"
 _PREFIX = "sla "
 _encoder = msgspec.json.Encoder()
 
@@ -51,10 +51,11 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What an event did to a clock, for the history: warned, breached, escalated, withdrawn, met or void. Durations are seconds of its own time.
+    """What an event did to a clock, for the history: warned, breached, escalated, withdrawn, explained, met or void. Durations are seconds of its
+    own time.
 
     `owner` is whose turn it was. `took` is what was used up when it was met or became void, `late` how far beyond its target that was. `due`
-    is when the target was reached.
+    is when the target was reached. `reason` is the code of an explained breach.
     """
 
     clock: str
@@ -63,6 +64,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     took: float | None = None
     late: float = 0.0
     due: datetime | None = None
+    reason: str = ""
 
 
 def encode_notes(notes: Sequence[Note]) -> str:
@@ -72,11 +74,15 @@ def encode_notes(notes: Sequence[Note]) -> str:
 
 @dataclass(frozen=True)
 class Dial:
-    """A clock as a machine sees it. `modes` by state's name; a state that is missing ends it: it is met, and its reading forgotten."""
+    """A clock as a machine sees it. `modes` by state's name; a state that is missing ends it: it is met, and its reading forgotten.
+
+    `asks`: whose turn it is, where that is not the owner of the state.
+    """
 
     name: str
     target: Target
     modes: Mapping[str, Mode]
+    asks: str = ""
 
     @property
     def timer(self) -> str:

@@ -6,16 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from stream.core import asking
 from stream.core.advance import Halt, Step
 from stream.core.chain import link
 from stream.core.changes import Changes, DeadLetter, Handled, History, Message
-from stream.core.clock import OWN_EVENTS, SlaWithdrawn
+from stream.core.clock import SlaWithdrawn
 from stream.core.entity import Entity, Envelope, Timer, Waiting
 from stream.core.event import Event, Fact
 from stream.core.ladder import WITHDRAWN, Note, Reading, encode_notes, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import compose, count_said
 from stream.core.outcome import Outcome, Reason
+from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
 from stream.core.route import Routes
 
@@ -90,6 +92,12 @@ class Ledger:
             entity.timers = step.timers if limit is None else {**step.timers, "limit": limit}
         if step.clocks is not None:
             entity.clocks = step.clocks
+        if step.path:
+            asking.left(self.changes, page.machine, entity, before, envelope)
+        if step.question is not None:
+            asking.entered(self.changes, page.machine, entity, step.question, at)
+        if step.notes:
+            asking.noted(self.changes, entity, step.notes, envelope)
         self.said(page, messages)
         self._note(page, envelope, Outcome.APPLIED, (reason, words, before, ""), door, step.notes)
         self.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, reason, before, step.state, "", messages, step.notes))

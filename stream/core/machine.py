@@ -9,10 +9,11 @@ from typing import Any, Generic, Literal, TypeVar, cast
 
 import msgspec
 
-from stream.core.clock import OWN_EVENTS, Clock, ClockEvent, SlaEscalated, SlaWarned
+from stream.core.clock import Clock, ClockEvent, SlaEscalated, SlaWarned
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event, Fact
 from stream.core.ladder import Dial, Mode
+from stream.core.own import OWN_EVENTS
 from stream.core.row import Address, Concerns, State, Transition
 
 D = TypeVar("D", bound=Data)
@@ -62,6 +63,8 @@ class Machine(Generic[D]):
             _check_order(self, found)
         for row in self.transitions:
             _check_trigger(self, row)
+        for state in self.states:
+            _check_task(self, state)
 
     def __repr__(self) -> str:
         return f"Machine({self.name!r})"
@@ -146,8 +149,8 @@ def _check_reach(machine: Machine[D]) -> None:
             raise DefinitionError(f"{machine.name}: nothing leads to {state.name!r}")
         if not state.final and state.name not in left:
             raise DefinitionError(f"{machine.name}: {state.name!r} is neither final nor left")
-        if state.final and (state.name in left or state.sla):
-            raise DefinitionError(f"{machine.name}: {state.name!r} is final, yet left or under an SLA")
+        if state.final and (state.name in left or state.sla or state.task):
+            raise DefinitionError(f"{machine.name}: {state.name!r} is final, yet left, under an SLA or with a task")
 
 
 def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
@@ -163,6 +166,14 @@ def _check_event(machine: AnyMachine, kind: type[Event]) -> None:
             raise DefinitionError(f"{machine.name}: {address.__name__} has no key=; use about() to say which {machine.name} it is about")
 
 
+def _check_task(machine: AnyMachine, state: State[Any]) -> None:
+    """Every answer closes its task: the rows that take it leave the state."""
+    for kind in state.task.answers if state.task else ():
+        rows = machine.rows.get((state.name, kind), ())
+        if not rows or any(row.to is None or row.to is state for row in rows):
+            raise DefinitionError(f"{machine.name}: {kind.__name__} answers the task of {state.name!r}, so a row must take it there, and leave")
+
+
 def _check_order(machine: AnyMachine, rows: Sequence[Transition[Any]]) -> None:
     for n, row in enumerate(rows):
         if row.event and any(before.when is None and before.clock in ("", row.clock) for before in rows[:n]):
@@ -172,6 +183,7 @@ def _check_order(machine: AnyMachine, rows: Sequence[Transition[Any]]) -> None:
 def _dials(machine: Machine[D]) -> dict[str, Dial]:
     """Every clock of the machine by the name of its timer: the SLA of each state, and those across states."""
     dials = [Dial(state.name, state.sla, {state.name: Mode.RUNS}) for state in machine.states if state.sla]
+    dials += [Dial(f"{s.name} task", s.task.limit, {s.name: Mode.RUNS}, s.task.asked_of(s.owner)) for s in machine.states if s.task and s.task.limit]
     dials += [Dial(clock.name, clock, _modes(machine, clock)) for clock in machine.clocks]
     names = [dial.name for dial in dials]
     if double := sorted({name for name in names if names.count(name) > 1}):

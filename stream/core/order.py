@@ -9,6 +9,7 @@ from typing import TypeAlias
 
 from stream.core.changes import Changes
 from stream.core.entity import Envelope
+from stream.core.event import Event
 from stream.core.record import Record, Ref, TopicPartition
 
 
@@ -63,7 +64,19 @@ class Move:
     reason: str
 
 
-Order: TypeAlias = Deliver | Fire | Retry | Move
+@dataclass(slots=True)
+class Answer:
+    """A person's answer to an open task: `event` reaches that entity alone. When the task is not open any more, nothing is done."""
+
+    ref: Ref
+    task: int
+    event: Event
+    actor: str
+    reason: str = ""
+    comment: str = ""
+
+
+Order: TypeAlias = Deliver | Fire | Retry | Move | Answer
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from stream.core.clock import Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, 
 from stream.core.errors import DefinitionError
 from stream.core.event import Command, Data, Event, Fact, Says
 from stream.core.record import Ref
+from stream.core.task import Task
 
 D = TypeVar("D", bound=Data)
 E = TypeVar("E", bound=Event)
@@ -107,7 +108,7 @@ class From(Generic[D]):
 
 @dataclass(frozen=True, eq=False)
 class State(Generic[D]):
-    """What resting here means: whose turn it is, for how long, and which events are silently ignored or kept for later.
+    """What resting here means: whose turn it is, for how long, what people are asked, and which events are silently ignored or kept for later.
 
     A deferred event is rejected when it has waited `defers_within` of business time.
     """
@@ -115,6 +116,7 @@ class State(Generic[D]):
     name: str
     owner: Owner | None = None
     sla: Sla[D] | None = None
+    task: Task[D] | None = None
     ignores: tuple[type[Event], ...] = ()
     defers: tuple[type[Event], ...] = ()
     defers_within: timedelta = timedelta(days=1)
@@ -125,6 +127,8 @@ class State(Generic[D]):
         check_owner(f"State {self.name!r}", "owner", owner)
         if not isinstance(sla, Sla | None):
             raise DefinitionError(f"State {self.name!r}: sla={sla!r} is no Sla: say Sla(hours(4))")
+        if self.task is not None and not self.task.asked_of(self.owner):
+            raise DefinitionError(f"State {self.name!r}: its task has no owner, and neither has the state: nobody would be asked")
 
     def on(
         self,

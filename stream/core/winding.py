@@ -57,7 +57,7 @@ def wind(turn: Turn) -> Wound | None:
     if not path and clocks == entity.clocks and all(entity.timers.get(timer) == due for timer, due in dues.items()):
         return None
     owner = owner_of(machine, entity.state or path[0])
-    return Wound(clocks, dues, [replace(note, owner=owner) for note in notes])
+    return Wound(clocks, dues, [replace(note, owner=note.owner or owner) for note in notes])
 
 
 def owner_of(machine: AnyMachine, state: str) -> str:
@@ -92,7 +92,8 @@ def _resting(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | 
     if not turn.path:
         return before, []
     notes = stopped(dial, before, Mode.MET, turn.when)[1] if before is not None else []
-    if turn.path[-1] != dial.name:
+    notes = [replace(note, owner=dial.asks) for note in notes]
+    if turn.path[-1] not in dial.modes:
         return None, notes
     return begun(dial, length_of(turn.machine, dial.target.within, turn.data), turn.at), notes
 

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from stream.core.clock import OWN_EVENTS
 from stream.core.event import wire_type
 from stream.core.machine import AnyMachine
+from stream.core.own import OWN_EVENTS
 from stream.core.record import Ref
 from stream.ops.partitions import Row, ask_bounds, partition_row, read_clocks
 from stream.ops.queries import Moment, Questions, Waits, questions

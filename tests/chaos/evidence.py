@@ -10,8 +10,8 @@ from typing import Any
 
 import asyncpg
 
-from stream.core.clock import OWN_EVENTS
 from stream.core.event import wire_type
+from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
 from tests.chaos.app import Names
 from tests.chaos.load import POOL, Acknowledged

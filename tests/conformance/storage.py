@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
+from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_outbox import MemoryHeldLines, MemoryOutbox, MemoryTimetable
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.memory_store import MemoryStore
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.held import PostgresHeldLines
 from stream.adapters.postgres.outbox import PostgresOutbox

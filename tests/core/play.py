@@ -18,6 +18,7 @@ from stream.core.order import Claim, Decoded, Deliver, Fire, Order, Retry
 from stream.core.outcome import Verdict
 from stream.core.record import Record
 from stream.core.route import Routes
+from stream.core.task import Asked, Closed, Open
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -36,6 +37,7 @@ class Play:
         self.seen: dict[bytes, bytes] = {}
         self.all = Changes()
         self.counts: Counter[str] = Counter()
+        self.tasks: dict[int, tuple[Asked, Closed | None]] = {}
         self.offset, self.line_id, self.now = 0, 0, at(60 * 24 * 365)
 
     def record(self, event: Event, minutes: float, id: str) -> Record:
@@ -109,11 +111,24 @@ class Play:
         for waiting in changes.lines:
             self.line_id += 1
             waiting.id = self.line_id
+        self._save_tasks(changes)
         self.all.history += changes.history
         self.all.messages += changes.messages
         self.all.dead += changes.dead
         for counted in changes.counts.values():
             self.counts += counted
+
+    def _save_tasks(self, changes: Changes) -> None:
+        for closed in changes.closed:
+            for id, (asked, end) in self.tasks.items():
+                if (asked.ref, asked.name, end) == (closed.ref, closed.name, None):
+                    self.tasks[id] = (asked, closed)
+        for asked in changes.asked:
+            if not any((known.ref, known.name, end) == (asked.ref, asked.name, None) for known, end in self.tasks.values()):
+                self.tasks[len(self.tasks) + 1] = (asked, asked.closed)
+        for entity in self.entities.values():
+            mine = {id: asked for id, (asked, end) in self.tasks.items() if asked.ref == entity.ref and end is None}
+            entity.tasks = {id: Open(id, a.name, a.answers, a.reasons, a.owner, "") for id, a in mine.items()}
 
     def balanced(self) -> bool:
         c = self.counts

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from stream import App, Clock, DefinitionError, Event, Machine, Owner, Sla, State, Topic, about, any_of, anytime, days, hours, opens
-from stream.core.clock import SlaBreached, WaitExpired
+from stream.core.clock import SlaBreached
 from stream.core.errors import UnusableError
+from stream.core.own import WaitExpired
 from stream.core.route import Routes
 from stream.core.row import Transition
 from tests.core import jobs

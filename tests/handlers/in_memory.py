@@ -11,13 +11,13 @@ from zlib import crc32
 
 from stream import App, Ref
 from stream.core.changes import Changes, History, Message
-from stream.core.clock import OWN_EVENTS
 from stream.core.codec import Codec
 from stream.core.decide import decide, refs_of, sift
 from stream.core.entity import Entity
 from stream.core.event import wire_type
 from stream.core.order import Claim, Deliver, Fire
 from stream.core.outcome import Outcome, Verdict
+from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, TopicPartition
 from stream.core.route import Routes
 from tests.fold.facts import Fact, instant

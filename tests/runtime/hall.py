@@ -11,8 +11,9 @@ import anyio
 import msgspec
 
 from stream import App, Data, Event, Machine, State, opens
+from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryLog
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore, MemoryTransaction
+from stream.adapters.memory_store import MemoryStore, MemoryTransaction
 from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.core.changes import Changes
 from stream.core.codec import record_of

@@ -7,7 +7,8 @@ from typing import NoReturn
 import pytest
 from structlog.testing import capture_logs
 
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.memory_database import MemoryDatabase
+from stream.adapters.memory_store import MemoryStore
 from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.core.errors import FencedError
 from stream.core.record import Record, TopicPartition

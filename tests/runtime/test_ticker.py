@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from stream import App, Data, Event, Machine, Owner, Sla, State, hours, minutes, opens, seconds
+from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryPublisher
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.memory_store import MemoryStore
 from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.core.codec import record_of
 from stream.core.record import Ref, TopicPartition

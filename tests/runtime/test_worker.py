@@ -8,8 +8,9 @@ from datetime import timedelta
 import anyio
 
 from stream import App, Data, Event, Machine, State, opens
+from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryLog
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.memory_store import MemoryStore
 from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.core.codec import record_of
 from stream.core.errors import UnavailableError

@@ -10,10 +10,11 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
+from stream.adapters.memory_database import Lease, MemoryDatabase, Written
 from stream.adapters.memory_log import MemoryLog
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
 from stream.adapters.memory_partitions import Place
-from stream.adapters.memory_store import Lease, MemoryDatabase, MemoryStore, MemoryTransaction, Written
+from stream.adapters.memory_store import MemoryStore, MemoryTransaction
 from stream.core.changes import Changes
 from stream.core.entity import Entity
 from stream.core.errors import UnavailableError, UncertainError

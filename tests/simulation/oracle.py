@@ -8,12 +8,12 @@ from itertools import pairwise
 
 from stream.core.chain import link
 from stream.core.changes import DeadLetter, History, Message
-from stream.core.clock import OWN_EVENTS
 from stream.core.entity import Entity, Timer
 from stream.core.event import wire_type
 from stream.core.ladder import Reading
 from stream.core.order import Fire, Retry
 from stream.core.outcome import Outcome, Verdict
+from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
 from tests.simulation.app import app, handlers
 from tests.simulation.fold import Fold

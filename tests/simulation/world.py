@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from random import Random
 
+from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryLog, MemoryPublisher
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
-from stream.adapters.memory_store import MemoryDatabase, MemoryStore
+from stream.adapters.memory_store import MemoryStore
 from stream.core.changes import Changes
 from stream.core.order import Claim
 from stream.core.record import Header, TopicPartition

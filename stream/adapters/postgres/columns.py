@@ -20,6 +20,7 @@ from stream.core.entity import Entity, Timer, Waiting
 from stream.core.ladder import Reading
 from stream.core.outcome import Outcome, Reason
 from stream.core.record import Header, Record, Ref
+from stream.core.task import Asked, Closed, Open
 
 SHARDS = 16
 """How many shares the outbox has: fixed by the schema, one row each in `outbox_position`."""
@@ -170,6 +171,29 @@ def waiting_of(row: asyncpg.Record) -> Waiting:
         attempts=row["attempts"],
         until=row["until"],
     )
+
+
+# -- tasks ---------------------------------------------------------------------------------------------------------------------------
+
+
+def open_of(row: asyncpg.Record) -> Open:
+    return Open(row["id"], row["name"], tuple(row["answers"]), tuple(row["reasons"]), row["owner"], row["assignee"])
+
+
+def closed_columns(rows: Sequence[Closed]) -> Columns:
+    return transpose([(*c.ref, c.name, c.answer, clean(c.by), c.at, c.reason, clean(c.comment)) for c in rows])
+
+
+def asked_columns(rows: Sequence[Asked]) -> Columns:
+    return transpose([_asked(a, a.closed) for a in rows])
+
+
+def _asked(asked: Asked, closed: Closed | None) -> tuple[Any, ...]:
+    a = asked
+    own = (*a.ref, a.name, a.state, a.question, a.owner, orjson.dumps(a.answers).decode(), orjson.dumps(a.reasons).decode(), a.opened)
+    if closed is None:
+        return (*own, "open", None, None, None)
+    return (*own, "answered" if closed.answer else "closed", closed.answer, clean(closed.by), closed.at)
 
 
 # -- append-only rows ----------------------------------------------------------------------------------------------------------------

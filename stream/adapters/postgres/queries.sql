@@ -102,6 +102,12 @@ left join lateral (
 join waiting w on w.machine = x.machine and w.entity_id = x.id and ($3::boolean or w.outcome <> 'parked' or w.id = first.id)
 order by w.id;
 
+-- name: tasks
+-- The open tasks of locked entities. A later statement than the lock.
+select t.machine, t.entity_id, t.id, t.name, t.answers, t.reasons, t.owner, t.assignee
+from unnest($1::text[], $2::text[]) as x (machine, id)
+join task t on t.machine = x.machine and t.entity_id = x.id and t.status = 'open';
+
 -- name: history_block
 -- The first of a thousand ids.
 select nextval('history_id') as first;
@@ -147,6 +153,30 @@ select * from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::integer[],
     $11::text[], $12::text[], $13::integer[], $14::bigint[], $15::bigint[], $16::bytea[], $17::bytea[], $18::bytea[]
 );
+
+-- name: close_tasks
+-- At most one of a name is open. What was no answer leaves it unanswered.
+update task t
+set status = case when x.answer is null then 'closed' else 'answered' end, answer = x.answer, closed_by = x.closed_by, closed_at = x.closed_at,
+    reason = x.reason, comment = x.comment
+from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::timestamptz[], $7::text[], $8::text[])
+    as x (machine, entity_id, name, answer, closed_by, closed_at, reason, comment)
+where t.machine = x.machine and t.entity_id = x.entity_id and t.name = x.name and t.status = 'open';
+
+-- name: open_tasks
+-- One that asks why a clock was breached may be open still: it is enough. The lists come as JSON, for an array of arrays must not be ragged.
+insert into task (
+    machine, entity_id, name, state, question, owner, answers, reasons, opened_at, status, answer, closed_by, closed_at
+)
+select
+    x.machine, x.entity_id, x.name, x.state, x.question, x.owner,
+    array(select json_array_elements_text(x.answers::json)), array(select json_array_elements_text(x.reasons::json)), x.opened_at,
+    x.status, x.answer, x.closed_by, x.closed_at
+from unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::text[],
+    $12::text[], $13::timestamptz[]
+) as x (machine, entity_id, name, state, question, owner, answers, reasons, opened_at, status, answer, closed_by, closed_at)
+on conflict (machine, entity_id, name) where status = 'open' do nothing;
 
 -- name: add_history
 insert into history (

@@ -159,6 +159,9 @@ class PostgresTransaction:
         self.met.update(unknown)
         await self._load_timers([Ref(r[0], r[1]) for r in rows if r["holds"] & 1], entities)
         await self._load_lines([Ref(r[0], r[1]) for r in rows if r["holds"] & 2], entities)
+        if self._whole:
+            for row in await self._connection.fetch("tasks", *col.split(wanted)):
+                entities[Ref(row[0], row[1])].tasks[row[2]] = col.open_of(row)
         return entities
 
     async def _load_timers(self, refs: Sequence[Ref], entities: Mapping[Ref, Entity]) -> None:
@@ -222,6 +225,10 @@ class PostgresTransaction:
             await run("retry_lines", *col.retried_columns(changes.retried))
         if changes.lines:
             await run("add_lines", *col.line_columns(changes.lines))
+        if changes.closed:
+            await run("close_tasks", *col.closed_columns(changes.closed))
+        if changes.asked:
+            await run("open_tasks", *col.asked_columns(changes.asked))
 
     async def _move_partitions(self, changes: Changes) -> None:
         if not self._slices:

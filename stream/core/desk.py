@@ -1,0 +1,67 @@
+"""What a person orders of one entity: into another state, or an answer to its task. What is due comes first, as before any event.
+
+An order that does not fit is no event: whoever gave it is told, and for the entity nothing happened.
+"""
+
+from __future__ import annotations
+
+from stream.core.advance import Halt, Step
+from stream.core.asking import answered, objection
+from stream.core.booking import attempt, safe
+from stream.core.changes import Handled, Message
+from stream.core.entity import Envelope
+from stream.core.event import Event
+from stream.core.firing import drain, fire, own_event
+from stream.core.ledger import Ledger, Page
+from stream.core.order import Answer, Move
+from stream.core.outcome import Outcome, Reason
+from stream.core.own import EntityMoved
+
+
+def move(ledger: Ledger, page: Page, order: Move) -> None:
+    """Into the state, if it is still where that person saw it; its clocks, its task, and who waited for it follow."""
+    entity = page.entity
+    fire(ledger, page, ledger.now, "")
+    if not entity.born or entity.state != order.seen or order.to not in page.machine.by_name:
+        return
+    envelope = _said(ledger, page, "move", EntityMoved(to=order.to), order.actor)
+    if _done(ledger, page, envelope, attempt(ledger, page, envelope), (Reason.MANUAL, safe(order.reason))):
+        _go_on(ledger, page)
+
+
+def answer(ledger: Ledger, page: Page, order: Answer) -> None:
+    """The event, if the task is still open and that person's: the task's row is what makes a second answer come too late."""
+    entity = page.entity
+    fire(ledger, page, ledger.now, "")
+    task = entity.tasks.get(order.task)
+    if task is None:
+        return
+    envelope = _said(ledger, page, f"task {order.task}", order.event, order.actor)
+    against = objection(task, entity, order)
+    result: tuple[Step | Halt, list[Message]] = (Halt(Outcome.REJECTED, Reason.MANUAL, against), []) if against else attempt(ledger, page, envelope)
+    if _done(ledger, page, envelope, result, (order.reason, safe(order.comment))):
+        answered(ledger.changes, task.name, order, envelope.time)
+        _go_on(ledger, page)
+
+
+def _said(ledger: Ledger, page: Page, name: str, event: Event, actor: str) -> Envelope:
+    envelope = own_event(ledger, page, name, event, ledger.now)
+    envelope.actor = actor
+    return envelope
+
+
+def _done(ledger: Ledger, page: Page, envelope: Envelope, tried: tuple[Step | Halt, list[Message]], why: tuple[str, str]) -> bool:
+    """Whether it was."""
+    entity, (result, messages) = page.entity, tried
+    if isinstance(result, Halt):
+        ledger.changes.handled.append(Handled(envelope, entity.ref, result.outcome, result.reason, entity.state, entity.state, result.error, ()))
+        return False
+    ledger.moved(page, envelope, result, messages, door=ledger.door, why=why)
+    ledger.count("concerned")
+    ledger.count(Outcome.APPLIED)
+    return True
+
+
+def _go_on(ledger: Ledger, page: Page) -> None:
+    if page.entity.line and not page.entity.parked:
+        drain(ledger, page)

@@ -1,0 +1,61 @@
+"""Events that the library makes for one entity: what time brings about, and what people order and answer."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from stream.core.clock import SlaBreached, SlaEscalated, SlaWarned, SlaWithdrawn
+from stream.core.event import Event
+
+
+class WaitExpired(Event, type="wait.expired"):
+    """An event waited in an entity's line until its limit and is now rejected. `reason` is `unborn` or `deferred_too_long`."""
+
+    machine: str
+    entity_id: str
+    state: str
+    reason: str
+    event_id: str
+    event_type: str
+    due: datetime
+
+
+class AfterElapsed(Event, type="after.elapsed"):
+    """An entity rested long enough for its `row`-th `after` of that state. It reaches that entity alone and is never published."""
+
+    state: str
+    row: int
+    due: datetime
+    entered: datetime
+
+
+class EntityMoved(Event, type="entity.moved"):
+    """A person put an entity into the state `to`. It reaches that entity alone and is never published."""
+
+    to: str
+
+
+class TaskOpened(Event, type="task.opened"):
+    """A question is put to people. `task` is its name, `due` when it should be answered (None: whenever)."""
+
+    task: str
+    machine: str
+    entity_id: str
+    state: str
+    owner: str
+    question: str
+    due: datetime | None = None
+
+
+class SlaExplained(Event, type="sla.explained"):
+    """A person named the cause of a breach. It reaches that entity alone, in whatever state, and is never published."""
+
+    clock: str
+    reason: str
+
+
+OWN_EVENTS: tuple[type[Event], ...] = (
+    *(SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, SlaExplained),
+    *(WaitExpired, AfterElapsed, EntityMoved, TaskOpened),
+)
+"""The events that need no topic and no address: the library makes them for one entity."""
