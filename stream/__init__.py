@@ -3,6 +3,7 @@
 from stream.core.app import App
 from stream.core.calendar import Calendar
 from stream.core.clock import Clock, Owner, Sla, SlaBreached, SlaEscalated, SlaWarned, SlaWithdrawn, days, hours, minutes, seconds
+from stream.core.directory import Directory, parse_owners
 from stream.core.errors import DefinitionError, StreamError
 from stream.core.event import Command, Data, Event
 from stream.core.machine import Machine
@@ -20,6 +21,7 @@ __all__ = [
     "Command",
     "Data",
     "DefinitionError",
+    "Directory",
     "Event",
     "Machine",
     "Owner",
@@ -41,5 +43,6 @@ __all__ = [
     "hours",
     "minutes",
     "opens",
+    "parse_owners",
     "seconds",
 ]

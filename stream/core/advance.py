@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from stream.core.clock import ClockEvent
+from stream.core.directory import Directory
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
 from stream.core.ladder import BREACH, EXPLAINED, Mode, Note, Reading, timer_of
@@ -57,8 +58,8 @@ class Halt(msgspec.Struct, frozen=True, gc=False):
 IGNORED = Halt(Outcome.IGNORED)
 
 
-def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetime) -> Step | Halt:
-    """`at` is the time of the move. Raises whatever the author's functions raise, and errors for what they produced."""
+def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetime, owners: Directory) -> Step | Halt:
+    """`at` is the time of the move; `owners` says who may what. Raises what the author's functions raise, and errors for what they produced."""
     event, state = envelope.event, entity.state if entity.born else ""
     cause = Cause(
         envelope.id, envelope.source, envelope.time, envelope.actor, envelope.correlation_id, entity.ref, state, entity.since or envelope.time
@@ -75,9 +76,11 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
         step = _move(machine, machine.afters[state][event.row], step, event, cause)
     else:
         rows = machine.rows.get((state, type(event)), ())
-        row = _choose(machine, rows, entity.data, event, cause)
+        row = _choose(machine, rows, entity.data, event, cause, owners)
         if row is None:
             return _halt(machine, entity, type(event), refused=bool(rows))
+        if isinstance(row, Halt):
+            return row
         step = _move(machine, row, step, event, cause)
     if settling := machine.settling.get(step.state):
         _settle(machine, settling, step, event, cause)
@@ -125,15 +128,20 @@ def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEv
     return reading.level <= event.level or reading.stands in (Mode.MET, Mode.VOID) or (event.level >= BREACH and reading.breached != event.due)
 
 
-def _choose(machine: AnyMachine, rows: Sequence[Row], data: bytes, event: Event, cause: Cause) -> Row | None:
+def _choose(machine: AnyMachine, rows: Sequence[Row], data: bytes, event: Event, cause: Cause, owners: Directory) -> Row | Halt | None:
+    """The first row that fits; a Halt where one would have, had somebody else said it."""
+    barred: Row | None = None
     for row in rows:
         if row.clock and not (isinstance(event, ClockEvent) and event.clock == row.clock):
             continue
-        if row.when is None:
-            return row
-        if row.when(event) if row.opens else row.when(machine.decoder.decode(data), event, cause):
-            return row
-    return None
+        if row.when is None or (row.when(event) if row.opens else row.when(machine.decoder.decode(data), event, cause)):
+            if not row.by or owners.allows(cause.actor, row.by):
+                return row
+            barred = barred or row
+    if barred is None:
+        return None
+    who = " or ".join(owner.name for owner in barred.by)
+    return Halt(Outcome.REJECTED, Reason.NOT_ALLOWED, f"{cause.actor or 'an event without an actor'} does not belong to {who}")
 
 
 def _halt(machine: AnyMachine, entity: Entity, kind: type[Event], *, refused: bool) -> Halt:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 from stream.core.clock import Target
+from stream.core.directory import Directory
 from stream.core.errors import DefinitionError
 from stream.core.event import Event, wire_type
 from stream.core.machine import AnyMachine
@@ -32,13 +33,17 @@ class Feedmap:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class App:
-    """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time."""
+    """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time.
+
+    `owners` says who the owners are (see `parse_owners`); a row with `by=` needs people there.
+    """
 
     name: str
     machines: Sequence[AnyMachine] = ()
     topics: Sequence[Topic] = ()
     alerts: str = "alerts"
     horizon: timedelta = timedelta(days=14)
+    owners: Directory = field(default_factory=Directory)
     classes: tuple[type[Event], ...] = field(init=False, repr=False)
     consumed: frozenset[str] = field(init=False)
     emitted: frozenset[str] = field(init=False)
@@ -48,8 +53,9 @@ class App:
         _check_names(self)
         object.__setattr__(self, "classes", _classes(self))
         object.__setattr__(self, "consumed", frozenset().union(*(_taken(m) for m in self.machines)))
-        object.__setattr__(self, "emitted", frozenset({self.alerts}).union(*(_said(m) for m in self.machines)))
+        object.__setattr__(self, "emitted", frozenset({self.alerts}).union(self.owners.topics, *(_said(m) for m in self.machines)))
         _check_topics(self)
+        _check_owners(self)
         if self.alerts in self.consumed:
             raise DefinitionError(f"{self.name}: it takes its own alerts topic {self.alerts!r}")
         object.__setattr__(self, "feeds", _feeds(self))
@@ -75,6 +81,15 @@ def _check_names(app: App) -> None:
     for what, names in (("machines", [m.name for m in app.machines]), ("topics", [t.name for t in app.topics])):
         if double := sorted({name for name in names if names.count(name) > 1}):
             raise DefinitionError(f"{app.name}: two {what} are called {double[0]!r}")
+
+
+def _check_owners(app: App) -> None:
+    for machine in app.machines:
+        for owner in dict.fromkeys(owner for row in machine.transitions for owner in row.by):
+            if not app.owners.people_of(owner.name):
+                raise DefinitionError(f"{app.name}: a row of {machine.name} is for {owner.name!r} alone, but owners= names no people of that owner")
+    if app.owners.topics & app.consumed:
+        raise DefinitionError(f"{app.name}: owners are told on a topic that the App takes: {min(app.owners.topics & app.consumed)!r}")
 
 
 def _check_topics(app: App) -> None:

@@ -21,7 +21,7 @@ BEHIND = Halt(Outcome.PARKED, Reason.BEHIND)
 def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> tuple[Step | Halt, list[Message]]:
     """Everything the author wrote, and everything it produced, is tried here."""
     try:
-        result = advance(page.machine, page.entity, envelope, later(page.entity, envelope.time))
+        result = advance(page.machine, page.entity, envelope, later(page.entity, envelope.time), ledger.routes.app.owners)
         if isinstance(result, Halt):
             return result, []
         return result, ledger.composed(page, envelope, [*result.said, *ledger.withdrawn(page, envelope, result)], start)

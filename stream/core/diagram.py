@@ -11,6 +11,7 @@ from stream.core.event import wire_type
 from stream.core.ladder import Dial, Mode, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.row import State, Transition
+from stream.core.task import types_of
 
 
 class ClockShown(msgspec.Struct, frozen=True):
@@ -32,12 +33,24 @@ class ClockShown(msgspec.Struct, frozen=True):
     void: tuple[str, ...]
 
 
+class TaskShown(msgspec.Struct, frozen=True):
+    """A task as a reader meets it; a question made by a function is that function's name. `within` is "" for whenever."""
+
+    question: str
+    answers: tuple[str, ...]
+    owner: str
+    within: str
+    escalate_to: str
+    reasons: tuple[str, ...]
+
+
 class StateShown(msgspec.Struct, frozen=True):
     """A state as a reader meets it; types are wire types. `sla` is met on leaving."""
 
     name: str
     owner: str
     sla: ClockShown | None
+    task: TaskShown | None
     ignores: tuple[str, ...]
     defers: tuple[str, ...]
     final: bool
@@ -53,6 +66,7 @@ class RowShown(msgspec.Struct, frozen=True):
     when: str
     then: str
     emit: tuple[str, ...]
+    by: tuple[str, ...]
 
 
 class MachineShown(msgspec.Struct, frozen=True):
@@ -88,6 +102,7 @@ def text(machine: AnyMachine) -> str:
     lines += [_line(row) for row in found.rows if not row.source]
     for state in found.states:
         lines += ["", _title(state), *(_line(row) for row in found.rows if row.source == state.name)]
+        lines += [_asks(state.task)] if state.task else []
         lines += [f"  {word} {', '.join(types)}" for word, types in (("ignores", state.ignores), ("defers", state.defers)) if types]
     return "\n".join(lines) + "\n"
 
@@ -98,7 +113,12 @@ def mermaid(machine: AnyMachine) -> str:
     ids = {state.name: f"s{n}" for n, state in enumerate(found.states)}
     lines = ["stateDiagram-v2", *(f'    state "{_quoted(name)}" as {id}' for name, id in ids.items())]
     for row in found.rows:
-        label = row.on + (f" [{row.when}]" if row.when else "") + (f" / {', '.join(row.emit)}" if row.emit else "")
+        label = (
+            row.on
+            + (f" by {' or '.join(row.by)}" if row.by else "")
+            + (f" [{row.when}]" if row.when else "")
+            + (f" / {', '.join(row.emit)}" if row.emit else "")
+        )
         lines.append(f"    {ids.get(row.source, '[*]')} --> {ids[row.target]}: {_quoted(label)}")
     lines += [f"    {ids[state.name]} --> [*]" for state in found.states if state.final]
     return "\n".join(lines) + "\n"
@@ -114,7 +134,15 @@ def _state(machine: AnyMachine, state: State[Any]) -> StateShown:
     owner = state.owner.name if state.owner else ""
     ignores, defers = (tuple(wire_type(kind) or kind.__name__ for kind in kinds) for kinds in (state.ignores, state.defers))
     sla = _clock(machine.dials[timer_of(state.name)]) if state.sla else None
-    return StateShown(state.name, owner, sla, ignores, defers, state.final)
+    return StateShown(state.name, owner, sla, _task(state), ignores, defers, state.final)
+
+
+def _task(state: State[Any]) -> TaskShown | None:
+    if (task := state.task) is None:
+        return None
+    question = task.question if isinstance(task.question, str) else _length(task.question)
+    within, told = (_length(task.within), task.escalate_to) if task.within else ("", None)
+    return TaskShown(question, types_of(task), task.asked_of(state.owner), within, told.name if told else "", task.reasons)
 
 
 def _clock(dial: Dial) -> ClockShown:
@@ -131,7 +159,7 @@ def _clock(dial: Dial) -> ClockShown:
 def _row(machine: AnyMachine, row: Transition[Any], source: str) -> RowShown:
     when, then, _ = row.names
     target = row.to.name if row.to else source
-    return RowShown(source, _on(row), target, row.to is None, when, then, tuple(wire_type(kind) for kind in row.says))
+    return RowShown(source, _on(row), target, row.to is None, when, then, tuple(wire_type(kind) for kind in row.says), tuple(o.name for o in row.by))
 
 
 def _on(row: Transition[Any]) -> str:
@@ -156,6 +184,13 @@ def _title(state: StateShown) -> str:
     return f"{state.name}{owner}{sla}{' (final)' if state.final else ''}"
 
 
+def _asks(task: TaskShown) -> str:
+    within = f" within {task.within}" if task.within else ""
+    to = f" else {task.escalate_to}" if task.escalate_to else ""
+    reasons = f", with a reason: {', '.join(task.reasons)}" if task.reasons else ""
+    return f"  asks {task.owner}: {task.question} {' or '.join(task.answers)}{within}{to}{reasons}"
+
+
 def _ladder(clock: ClockShown) -> str:
     warned = f", warned at {clock.warn_at:.0%}" if clock.warn_at else ""
     to = f" else {clock.escalate_to}" if clock.escalate_to else ""
@@ -173,7 +208,8 @@ def _line(row: RowShown) -> str:
     move = "stays" if row.stays else f"-> {row.target}"
     when = f", when {row.when}" if row.when else ""
     emit = f", says {', '.join(row.emit)}" if row.emit else ""
-    return f"  {row.on} {move}{when}{emit}"
+    by = f", by {' or '.join(row.by)}" if row.by else ""
+    return f"  {row.on} {move}{by}{when}{emit}"
 
 
 def _quoted(label: str) -> str:

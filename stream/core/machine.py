@@ -176,7 +176,7 @@ def _check_task(machine: AnyMachine, state: State[Any]) -> None:
 
 def _check_order(machine: AnyMachine, rows: Sequence[Transition[Any]]) -> None:
     for n, row in enumerate(rows):
-        if row.event and any(before.when is None and before.clock in ("", row.clock) for before in rows[:n]):
+        if row.event and any(before.when is None and not before.by and before.clock in ("", row.clock) for before in rows[:n]):
             raise DefinitionError(f"{machine.name}: a row on {row.event.__name__} can never fire: one without a guard stands before it")
 
 

@@ -53,6 +53,7 @@ class Reason(StrEnum):
     # entity
     NO_TRANSITION = "no_transition"
     GUARD_REFUSED = "guard_refused"
+    NOT_ALLOWED = "not_allowed"
     EARLY = "early"
     UNBORN = "unborn"
     DEFERRED_TOO_LONG = "deferred_too_long"

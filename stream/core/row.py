@@ -64,6 +64,7 @@ class Transition(Generic[D]):
     emit: Callable[..., Says] | None = None
     says: tuple[type[Fact], ...] = ()
     names: tuple[str, str, str] = ("", "", "")
+    by: tuple[Owner, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,9 +81,15 @@ class From(Generic[D]):
         when: When[D, E] | None = None,
         then: Then[D, E] | None = None,
         emit: Emit[D, E] | None = None,
+        by: tuple[Owner, ...] = (),
     ) -> Transition[D]:
-        """On `event`, if `when` holds: `then` changes the data, the entity moves `to` (omitted: stays), `emit` speaks, seeing the changed data."""
+        """On `event`, if `when` holds: `then` changes the data, the entity moves `to` (omitted: stays), `emit` speaks, seeing the changed data.
+
+        `by`: only when the event's actor belongs to one of these owners, as the App's directory says.
+        """
         kind, clock = (event.event, event.clock) if isinstance(event, Trigger) else (event, "")
+        if clock and by:
+            raise DefinitionError(f"a row on {kind.__name__} of {clock!r} has by=, but a clock is nobody")
         return Transition(
             self.sources,
             kind,
@@ -93,6 +100,7 @@ class From(Generic[D]):
             emit=_widened(emit, 3),
             says=_says(emit),
             names=(_name(when), _name(then), _name(emit)),
+            by=_owners(by),
         )
 
     def after(self, within: Within[D], *, to: State[D], emit: Tell[D] | None = None) -> Transition[D]:
@@ -138,9 +146,10 @@ class State(Generic[D]):
         when: When[D, E] | None = None,
         then: Then[D, E] | None = None,
         emit: Emit[D, E] | None = None,
+        by: tuple[Owner, ...] = (),
     ) -> Transition[D]:
         """As `any_of(self).on(...)`."""
-        return any_of(self).on(event, to=to, when=when, then=then, emit=emit)
+        return any_of(self).on(event, to=to, when=when, then=then, emit=emit, by=by)
 
     def after(self, within: Within[D], *, to: State[D], emit: Tell[D] | None = None) -> Transition[D]:
         """As `any_of(self).after(...)`."""
@@ -171,9 +180,9 @@ def any_of(*states: State[D]) -> From[D]:
     return From(states)
 
 
-def anytime(event: type[E] | Trigger[E], *, then: Then[D, E], emit: Emit[D, E] | None = None) -> Transition[D]:
+def anytime(event: type[E] | Trigger[E], *, then: Then[D, E], emit: Emit[D, E] | None = None, by: tuple[Owner, ...] = ()) -> Transition[D]:
     """In every state that is not final, and without leaving it: corrections, replies."""
-    return From[D](None).on(event, then=then, emit=emit)
+    return From[D](None).on(event, then=then, emit=emit, by=by)
 
 
 def opens(
@@ -199,6 +208,15 @@ def about(event: type[E], ids: Callable[[E], str | Sequence[str]]) -> Concerns:
 
 Address: TypeAlias = type[Event] | Concerns
 """A family alone: the field named by its `key=` is the entity's id."""
+
+
+def _owners(by: object) -> tuple[Owner, ...]:
+    if not isinstance(by, tuple):
+        raise DefinitionError(f"by={by!r} is no tuple of owners: say by=(DESK,)")
+    for owner in cast("tuple[object, ...]", by):
+        if not isinstance(owner, Owner):
+            raise DefinitionError(f"by={by!r}: {owner!r} is no Owner: say Owner({str(owner)!r})")
+    return by
 
 
 def _name(fn: Callable[..., Any] | None) -> str:
