@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from stream.ops import cli_audit, cli_desk, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_time
+from stream.ops import cli_audit, cli_desk, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_tasks, cli_time
 from stream.ops.command import group
 
 cli = group(
@@ -42,6 +42,7 @@ cli.add_typer(cli_look.entities, name="entities")
 cli.add_typer(cli_look.machines, name="machines")
 cli.command()(cli_look.why)
 cli.command()(cli_time.owners)
+cli.add_typer(cli_tasks.tasks, name="tasks")
 cli.add_typer(cli_time.clocks, name="clocks")
 cli.add_typer(cli_time.sla, name="sla")
 cli.command()(cli_look.trace)

@@ -28,7 +28,8 @@ def list_orders(
     Examples: stream audit list · stream audit list --target "ticket/%"
     """
     found = awaited(read_orders(read_site().postgres, actor, target, limit))
-    show(output, found, table("orders", ("at", "actor", "action", "target", "reason"), [list(row.values()) for row in found]))
+    names = ("at", "actor", "action", "target", "reason", "before", "after")
+    show(output, found, table("orders", names, [[row[name] for name in names] for row in found]))
 
 
 @audit.command("verify")

@@ -13,16 +13,17 @@ from stream.core.errors import ConfigurationError
 from stream.core.identity import emitted_id
 from stream.core.order import Move
 from stream.core.record import Ref
-from stream.ops.cli_setup import event_of
+from stream.core.task import LONGEST
 from stream.ops.command import AppOption, OutputOption, awaited, instant, no
-from stream.ops.desk import OtherwiseError, effect_lines, effects_table, perform, refused, rehearse
+from stream.ops.desk import OtherwiseError, completed, effect_lines, effects_table, perform, refused, rehearse
+from stream.ops.events import event_of
 from stream.ops.orders import Note
 from stream.ops.queries import EntityNow, questions
 from stream.ops.render import Output, note, safe, show
 from stream.ops.site import Site, actor, read_site
 from stream.runtime.doors import Desk
 
-MOST = 1000
+MOST = LONGEST
 """Characters of a reason."""
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit.")]
 YesOption = Annotated[bool, typer.Option("--yes", help="Do not ask again.")]
@@ -44,15 +45,14 @@ def send(
 
     Example: stream entities send ticket.closed '{"ticket_id": "T-1"}' --reason "confirmed by phone"
     """
-    site, why = read_site({"app": app}), _checked(reason)
+    site, why = read_site({"app": app}), checked_reason(reason)
     event = event_of(site, type, data.encode("utf-8", "surrogatepass"))
     at = instant(time) or awaited(_now(site))
     named = id or emitted_id(secrets.token_bytes(16), Ref("desk", ""), 0, at)
-    _do(
+    do(
         site,
         Desk(records=[record_of(event, id=named, source=f"/{site.app.name}/desk", time=at, attributes=[("actor", actor())])]),
-        f"entities send {type}",
-        why,
+        Note(actor(), f"entities send {type}", "", why),
         yes,
         output,
     )
@@ -73,7 +73,7 @@ def move(
 
     Example: stream entities move ticket T-1 "In progress" --reason "resolved by mistake"
     """
-    site, why = read_site({"app": app}), _checked(reason)
+    site, why = read_site({"app": app}), checked_reason(reason)
     found = site.app.machine(machine)
     if found is None:
         raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
@@ -84,17 +84,17 @@ def move(
         no(f"there is no {machine} {id!r}")
     if entity.state == state:
         no(f"{machine} {id!r} is in {state!r} already")
-    _do(
+    do(
         site,
-        Desk(moves=[Move(Ref(machine, id), entity.state, state, actor(), why)]),
-        "entities move",
-        f"{entity.state} -> {state}: {why}",
+        Desk(orders=[Move(Ref(machine, id), entity.state, state, actor(), why)]),
+        Note(actor(), "entities move", "", f"{entity.state} -> {state}: {why}"),
         yes,
         output,
     )
 
 
-def _checked(reason: str) -> str:
+def checked_reason(reason: str) -> str:
+    """A line of plain text. Raises `ConfigurationError`."""
     why = reason.strip()
     if not why:
         raise ConfigurationError("--reason is empty: say why, whoever reads the audit will ask")
@@ -103,7 +103,8 @@ def _checked(reason: str) -> str:
     return why
 
 
-def _do(site: Site, door: Desk, action: str, why: str, yes: bool, output: Output) -> None:
+def do(site: Site, door: Desk, order: Note, yes: bool, output: Output) -> None:
+    """Show what it would come to, ask, do it, and show what was done. An `order` that names no target is about whom it concerns."""
     shown = awaited(rehearse(site, door))
     if against := refused(shown):
         no(f"{against}; nothing was done")
@@ -112,12 +113,11 @@ def _do(site: Site, door: Desk, action: str, why: str, yes: bool, output: Output
             note(line)
         if not typer.confirm("Do it?", err=True):
             no("nothing was done")
-    targets = ", ".join(dict.fromkeys(f"{one.machine}/{one.id}" for one in shown))
     try:
-        awaited(perform(site, door, [Note(actor(), action, targets, why)], shown))
+        awaited(perform(site, door, [completed(order, shown)], shown))
     except OtherwiseError as error:
         no(str(error))
-    show(output, {"actor": actor(), "action": action, "reason": why, "effects": shown}, effects_table(shown))
+    show(output, {"actor": order.actor, "action": order.action, "reason": order.reason, "effects": shown}, effects_table(shown))
 
 
 async def _now(site: Site) -> datetime:

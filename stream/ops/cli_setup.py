@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from time import time_ns
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
@@ -21,16 +20,14 @@ from stream.adapters.postgres.address import read_address
 from stream.adapters.postgres.check import check
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
-from stream.core.catalog import Catalog
 from stream.core.codec import is_correlation, record_of
-from stream.core.errors import RAISED, ConfigurationError, MalformedError, StreamError, described
-from stream.core.event import Event
+from stream.core.errors import ConfigurationError, StreamError
 from stream.core.identity import emitted_id, identity_of
 from stream.core.record import Record, Ref
-from stream.core.route import Routes
 from stream.core.topic import Topic
 from stream.core.trace import fresh
 from stream.ops.command import AppOption, OutputOption, awaited, explained, group, instant, no
+from stream.ops.events import event_of
 from stream.ops.parts import tracing
 from stream.ops.render import Output, fields, show, table
 from stream.ops.site import Site, actor, read_site
@@ -165,28 +162,6 @@ def _traced(site: Site) -> Generator[OtelTelemetry | None]:
     configure(site.settings.log_format, site.settings.log_level)
     with tracing(site) as telemetry:
         yield telemetry
-
-
-def event_of(site: Site, type: str, data: bytes) -> Event:
-    """An event of the App from its fields as JSON. Raises `ConfigurationError` with what is wrong with them."""
-    catalog = Catalog(site.app.classes, site.settings.payload_limit)
-    kind = catalog.find(type)
-    if kind is None or not kind.__topic__:
-        known = sorted(cls.__fact_type__ for cls in catalog.classes if cls.__topic__)
-        raise ConfigurationError(f"the App takes no event of type {type!r}; it knows {', '.join(known)}")
-    try:
-        event = catalog.decode(kind, data)
-    except MalformedError as error:
-        raise ConfigurationError(f"not a {type}: {error.detail} ({error.reason})") from error
-    # Whoever reads a topic lets pass what it does not know; here it is a slip of the pen, and what is published would not hold it.
-    known = [field.encode_name for field in msgspec.structs.fields(kind)]
-    if unknown := sorted(set(msgspec.json.decode(data)).difference(known)):
-        raise ConfigurationError(f"not a {type}: it has no field {unknown[0]!r}, only {', '.join(known)}")
-    try:
-        Routes(site.app).route(event)
-    except RAISED as error:  # the author's routing function, or an id that is none
-        raise ConfigurationError(f"nobody could say whom this {type} is about: {described(error)}") from error
-    return event
 
 
 def _flow(said: str | None) -> str:

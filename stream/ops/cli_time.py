@@ -12,7 +12,7 @@ from stream.ops.clocks import due_table, read_due
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, span
 from stream.ops.render import Output, show
 from stream.ops.site import read_site
-from stream.ops.sla import as_csv, read_report, report_table
+from stream.ops.sla import By, as_csv, read_report, report_table
 from stream.ops.turns import read_turns, turns_table
 
 sla = group("SLA: what became of the clocks.\n\nExample: stream sla report --since 2026-03-01")
@@ -34,19 +34,20 @@ def report(
     machine: MachineOption = None,
     since: Annotated[str | None, typer.Option(help="From this instant of business time on; RFC 3339.")] = None,
     until: Annotated[str | None, typer.Option(help="Before this instant.")] = None,
+    by: Annotated[By, typer.Option(help="A line for each clock, or for each state, owner or reason of it.")] = By.CLOCK,
     output: Annotated[Form, typer.Option("--output", "-o", help="For people, for programs, or for a spreadsheet.")] = Form.TABLE,
 ) -> None:
-    """How many clocks were met, in time or late, how many breaches were told and withdrawn, whose turn it was, and how long it took.
+    """How many clocks were met, in time or late, how many breaches were told, withdrawn and explained, whose turn it was, and how long it took.
 
     Durations are of each clock's own time: without its pauses, and working time where it has a calendar.
 
-    Examples: stream sla report --machine ticket --since 2026-03-01 --until 2026-04-01 · stream sla report -o csv > march.csv
+    Examples: stream sla report --machine ticket --since 2026-03-01 --until 2026-04-01 · stream sla report --by owner -o csv
     """
-    found = awaited(read_report(read_site(), machine, instant(since), instant(until)))
+    found = awaited(read_report(read_site(), machine, instant(since), instant(until), by))
     if output is Form.CSV:
         sys.stdout.write(as_csv(found))
     else:
-        show(Output(output.value), found, report_table(found))
+        show(Output(output.value), found, report_table(found, by))
 
 
 @clocks.command("list")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 import msgspec
 from rich.console import RenderableType
@@ -77,6 +78,14 @@ def refused(shown: list[Effect]) -> str:
         return "it would change nothing: it concerns nobody, was said before, or nobody is where it was seen"
     bad = [one for one in shown if one.outcome not in (Outcome.APPLIED, Outcome.IGNORED)]
     return "; ".join(f"{one.machine} {one.id}: {one.event} would be {one.outcome}: {one.error}" for one in bad)
+
+
+def completed(order: Note, shown: list[Effect]) -> Note:
+    """The audit's line, with whom it concerns, and the state of each of them before and after."""
+    targets = ", ".join(dict.fromkeys(f"{one.machine}/{one.id}" for one in shown))
+    before = {f"{one.machine}/{one.id}": one.from_state for one in reversed(shown)}
+    after = {f"{one.machine}/{one.id}": one.to_state for one in shown}
+    return replace(order, target=order.target or targets, before=before, after=after)
 
 
 def effect_lines(shown: list[Effect]) -> list[str]:

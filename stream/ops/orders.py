@@ -6,7 +6,7 @@ fewer and fewer of them, each time without committing, until the most that it ta
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 
@@ -20,6 +20,7 @@ from stream.core.order import Claim, Retry
 from stream.core.outcome import Outcome
 from stream.ops.parts import checked, tracing
 from stream.ops.queries import STATEMENTS, questions
+from stream.ops.render import as_json
 from stream.ops.site import Site
 from stream.pipeline import Door
 from stream.ports import Transaction
@@ -35,12 +36,20 @@ class NotOpenError(StreamError):
 
 @dataclass(frozen=True)
 class Note:
-    """One line of the audit."""
+    """One line of the audit. `before` and `after` are what the order changed, where that is not in the history already."""
 
     actor: str
     action: str
     target: str
     reason: str = ""
+    before: Mapping[str, object] | None = None
+    after: Mapping[str, object] | None = None
+
+    @property
+    def row(self) -> tuple[str | None, ...]:
+        """As the statement takes it."""
+        told = (None if what is None else as_json(what) for what in (self.before, self.after))
+        return (self.actor, self.action, self.target, self.reason, *told)
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,7 @@ class Audited:
         if isinstance(self.door, Letters) and len(claim.stored) < len(set(self.door.ids)):
             raise NotOpenError("not all of these dead letters are there and open: nothing was replayed")
         for note in self.notes:
-            await self.store.connection.script(STATEMENTS["note_order"], note.actor, note.action, note.target, note.reason)
+            await self.store.connection.script(STATEMENTS["note_order"], *note.row)
         return claim
 
 

@@ -165,7 +165,7 @@ select id, event_id, event_type, machine, entity_id, reason, error, at, status f
 
 -- name: note_order
 -- What an operator ordered; in the transaction that does it.
-insert into audit (actor, action, target, reason) values ($1, $2, $3, $4);
+insert into audit (actor, action, target, reason, before, after) values ($1, $2, $3, $4, $5::text::jsonb, $6::text::jsonb);
 
 -- name: chains
 -- Every entity that has a history, with its rows; and rows without an entity. Opened as a cursor; sorted by the server, on its disk.
@@ -197,7 +197,7 @@ begin isolation level repeatable read read only;
 
 -- name: orders
 -- What people ordered, of one person or about one target (patterns; null: any), the latest first.
-select at, actor, action, target, reason from audit
+select at, actor, action, target, reason, before::text as before, after::text as after from audit
 where ($1::text is null or actor = $1) and ($2::text is null or target like $2)
 order by id desc limit $3;
 
@@ -271,20 +271,23 @@ order by w.seq;
 select machine, state, count(*) as n, min(since) as oldest from entity where version > 0 group by machine, state order by machine, state;
 
 -- name: clocks_in_history
--- What became of clocks between two instants of business time (null: any), by machine and clock. `met` counts those met in time, `met_late` the
--- others; the shares of the time it took, in seconds, are of all that were met.
+-- What became of clocks between two instants of business time (null: any), by machine and clock, and by the state or the owner it was then, or the
+-- reason that was given ($4: state | owner | reason | ''). `met` counts those met in time, `met_late` the others; the shares of the time it took, in
+-- seconds, are of all that were met.
 select
     h.machine, x.clock,
+    case $4::text when 'state' then h.from_state when 'owner' then coalesce(x.owner, '') when 'reason' then coalesce(x.reason, '') else '' end as part,
     count(*) filter (where x.what = 'met' and coalesce(x.late, 0) = 0) as met,
     count(*) filter (where x.what = 'met' and x.late > 0) as met_late,
     count(*) filter (where x.what = 'breached') as breached,
     count(*) filter (where x.what = 'withdrawn') as withdrawn,
     count(*) filter (where x.what = 'void') as void,
+    count(*) filter (where x.what = 'explained') as explained,
     percentile_disc(array[0.5, 0.9, 0.99]) within group (order by x.took) filter (where x.what = 'met') as took
-from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, owner text, took float8, late float8)
+from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, owner text, took float8, late float8, reason text)
 where h.clocks is not null and ($1::text is null or h.machine = $1)
     and ($2::timestamptz is null or h.time >= $2) and ($3::timestamptz is null or h.time < $3)
-group by h.machine, x.clock order by h.machine, x.clock;
+group by 1, 2, 3 order by 1, 2, 3;
 
 -- name: breaches_by_owner
 -- Whose turn it was when targets were passed; breaches withdrawn afterwards are counted too.
@@ -293,3 +296,37 @@ from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (cloc
 where h.clocks is not null and x.what = 'breached' and ($1::text is null or h.machine = $1)
     and ($2::timestamptz is null or h.time >= $2) and ($3::timestamptz is null or h.time < $3)
 group by h.machine, x.clock, x.owner order by h.machine, x.clock, breached desc, owner;
+
+-- name: breaches_by_reason
+-- The codes that were given for breaches.
+select h.machine, x.clock, x.reason, count(*) as explained
+from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, reason text)
+where h.clocks is not null and x.what = 'explained' and ($1::text is null or h.machine = $1)
+    and ($2::timestamptz is null or h.time >= $2) and ($3::timestamptz is null or h.time < $3)
+group by h.machine, x.clock, x.reason order by h.machine, x.clock, explained desc, x.reason;
+
+-- name: tasks
+-- Tasks of an owner, a person, a machine, a state, a status (null: any), or one by its id, the oldest first; and the clock on the answer.
+select
+    t.id, t.machine, t.entity_id, t.name, t.state, t.question, t.owner, t.answers, t.reasons, t.opened_at, t.status, t.assignee, t.claimed_at,
+    t.answer, t.closed_by, t.closed_at, t.reason, t.comment, c.due_at, c.reading, stream_now() as now
+from task t
+left join timer c on c.machine = t.machine and c.entity_id = t.entity_id and c.name = 'sla ' || t.state || ' task' and t.name = 'state ' || t.state
+    and t.status = 'open'
+where ($1::bigint is null or t.id = $1) and ($2::text is null or t.owner = $2) and ($3::text is null or t.assignee = $3)
+    and ($4::text is null or t.machine = $4) and ($5::text is null or t.entity_id = $5) and ($6::text is null or t.status = $6)
+order by t.opened_at, t.id limit $7;
+
+-- name: comments
+select at, actor, text from task_comment where task = $1 order by id;
+
+-- name: hold_entity
+-- Its lock, before that of its tasks.
+select from entity where machine = $1 and id = $2 for update;
+
+-- name: assign_task
+-- To a person of an owner; nobody ("") gives it back.
+update task set owner = $2, assignee = $3, claimed_at = case when $3 = '' then null else stream_now() end where id = $1;
+
+-- name: comment_task
+insert into task_comment (task, at, actor, text) values ($1, stream_now(), $2, $3);

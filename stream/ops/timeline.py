@@ -15,6 +15,7 @@ from stream.core.record import Ref
 from stream.ops.clocks import ClockNow, clock_table, clocks_of
 from stream.ops.queries import EntityNow, Moment, Questions, Waits
 from stream.ops.render import duration, fields, table
+from stream.ops.tasks import TaskLine, Wanted, ask_tasks, tasks_table
 
 
 class Timer(msgspec.Struct):
@@ -34,6 +35,7 @@ class Told(msgspec.Struct):
     clocks: list[ClockNow]
     timers: list[Timer]
     line: list[Waits]
+    tasks: list[TaskLine] = []
 
 
 async def read_entity(ask: Questions, app: App, ref: Ref, most: int) -> Told | None:
@@ -46,7 +48,16 @@ async def read_entity(ask: Questions, app: App, ref: Ref, most: int) -> Told | N
     owners = {state: owner_of(app, ref.machine, state) for state in sorted(states)}
     rows = await ask.timers(ref)
     timers = [Timer(row.name, row.due) for row in rows if row.reading is None]
-    return Told(entity, owners[entity.state], owners, timeline, clocks_of(rows), timers, await ask.line(ref))
+    return Told(
+        entity,
+        owners[entity.state],
+        owners,
+        timeline,
+        clocks_of(rows),
+        timers,
+        await ask.line(ref),
+        await ask_tasks(ask, Wanted(machine=ref.machine, entity=ref.id), most),
+    )
 
 
 def owner_of(app: App, machine: str, state: str) -> str:
@@ -74,6 +85,8 @@ def entity_tables(told: Told) -> list[RenderableType]:
         parts.append(clock_table(told.clocks))
     if told.timers:
         parts.append(table("timers", ("name", "due"), [(t.name, t.due) for t in told.timers]))
+    if told.tasks:
+        parts.append(tasks_table(told.tasks))
     if told.line:
         rows = [(w.id, w.event_type, w.event_id, w.outcome, w.reason, w.since, w.until, w.error) for w in told.line]
         parts.append(table("line", ("id", "event", "event id", "outcome", "reason", "since", "until", "error"), rows))

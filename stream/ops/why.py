@@ -11,6 +11,7 @@ from stream.core.event import wire_type
 from stream.core.machine import AnyMachine
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Ref
+from stream.core.task import clock_asked
 from stream.ops.partitions import Row, ask_bounds, partition_row, read_clocks
 from stream.ops.queries import Moment, Questions, Waits, questions
 from stream.ops.render import duration
@@ -153,6 +154,17 @@ def _early(facts: Facts) -> Why | None:
     return facts.why("deferred", head.since, f"{text} it waits for {_list(_awaited(facts))}{_limit(head)}")
 
 
+def _asked(facts: Facts) -> Why | None:
+    # One that asks why a clock was breached holds nothing up.
+    task = next((task for task in facts.told.tasks if clock_asked(task.name) is None), None)
+    if task is None:
+        return None
+    who = f"{task.assignee}, who has claimed it," if task.assignee else task.owner
+    until = f"; due {task.due:%Y-%m-%d %H:%M:%S} UTC" if task.due else ""
+    text = f"it waits for {who} to answer task {task.id} since {facts.ago(task.opened)}: {task.question}{until}"
+    return facts.why("task", task.opened, text, f"stream tasks show {task.id}; then tasks answer {task.id} {' or '.join(task.answers)}")
+
+
 def _rejected(facts: Facts) -> Why | None:
     last: Moment | None = next(iter(facts.told.timeline[-1:]), None)
     if last is None or last.outcome != "rejected":
@@ -191,7 +203,7 @@ def _rests(facts: Facts) -> Why:
 
 
 _LOOKS: Sequence[Callable[[Facts], Why | None]] = (
-    *(_parked, _refused, _unborn, _halted, _unread, _unsent, _overdue, _early, _rejected, _absent, _final),
+    *(_parked, _refused, _unborn, _halted, _unread, _unsent, _overdue, _asked, _early, _rejected, _absent, _final),
 )
 
 

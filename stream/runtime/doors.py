@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stream.core.changes import Changes
-from stream.core.order import Claim, Fire, Move, Retry
+from stream.core.order import Answer, Claim, Fire, Move, Retry
 from stream.core.record import Record
 from stream.pipeline import Door
 from stream.ports import Slice, Store, Transaction
@@ -59,10 +59,10 @@ class Lines:
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What a person says of entities: events by hand, which concern whom they say, and moves."""
+    """What a person says of entities: events by hand, which concern whom they say, and orders on single ones."""
 
     records: Sequence[Record] = ()
-    moves: Sequence[Move] = ()
+    orders: Sequence[Move | Answer] = ()
 
     async def claim(self, tx: Transaction) -> Claim:
-        return await tx.claim_orders("desk", self.moves, self.records)
+        return await tx.claim_orders("desk", self.orders, self.records)

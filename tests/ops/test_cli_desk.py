@@ -131,7 +131,7 @@ def test_a_parked_entity_is_moved_and_stays_parked(at_database: Stream, played: 
 
 
 def test_nothing_is_done_when_it_is_not_what_was_shown(at_database: Stream, played: str, database: str) -> None:
-    door = Desk(moves=[Move(Ref("lamp", "l1"), "off", "on", "ann", "first")])
+    door = Desk(orders=[Move(Ref("lamp", "l1"), "off", "on", "ann", "first")])
 
     async def race() -> None:
         site = read_site()
