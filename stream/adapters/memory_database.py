@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 import anyio
 
 from stream.adapters.memory_partitions import NEVER, Partitions
-from stream.core.changes import DeadLetter, History, Message
+from stream.core.changes import DeadLetter, History, Message, Notice
 from stream.core.entity import Entity, Timer, Waiting
 from stream.core.errors import UnavailableError
 from stream.core.halt import Decision
@@ -72,6 +72,18 @@ class TaskRow:
         return self.closed is None
 
 
+@dataclass(frozen=True)
+class NoticeRow:
+    """A row of `notification`."""
+
+    notice: Notice
+    written: datetime
+    next: datetime
+    attempts: int = 0
+    status: str = "waiting"
+    error: str = ""
+
+
 class MemoryDatabase:
     """What the stores of one App share. `clock` is the real clock; `ahead` moves the other one."""
 
@@ -89,6 +101,7 @@ class MemoryDatabase:
         self.timers: dict[tuple[Ref, str], Timer] = {}
         self.waiting: dict[int, Waiting] = {}
         self.tasks: dict[int, TaskRow] = {}
+        self.notices: dict[int, NoticeRow] = {}
         self.letters: dict[int, Letter] = {}
         self.outbox: dict[int, Written] = {}
         self.held: dict[int, Held] = {}

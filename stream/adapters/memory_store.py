@@ -14,7 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
-from stream.adapters.memory_database import Lease, Letter, MemoryDatabase, TaskRow, Written, shard_of
+from stream.adapters.memory_database import Lease, Letter, MemoryDatabase, NoticeRow, TaskRow, Written, shard_of
 from stream.adapters.memory_partitions import Place
 from stream.core.changes import Changes
 from stream.core.entity import Entity
@@ -206,6 +206,8 @@ class MemoryTransaction:
         self._save_children(changes)
         for message in changes.messages:
             self._put(db.outbox, db.number("outbox"), Written(message, now))
+        for notice in changes.notices:
+            self._put(db.notices, db.number("notice"), NoticeRow(notice, db.clock(), db.clock()))
         for letter in changes.dead:
             self._put(db.letters, db.number("letter"), Letter(letter, now))
         self._move_partitions(changes)

@@ -45,7 +45,10 @@ class History(msgspec.Struct, gc=False):
 
 
 class Message(msgspec.Struct, gc=False):
-    """A message for the outbox: final headers, so that any relay can publish it unchanged. `sequence` counts per emitter, topic and key."""
+    """A message for the outbox: final headers, so that any relay can publish it unchanged. `sequence` counts per emitter, topic and key.
+
+    `tells` is the owner whom it is for, where it is one of our own; "" for nobody.
+    """
 
     emitter: Ref
     topic: str
@@ -57,6 +60,25 @@ class Message(msgspec.Struct, gc=False):
     sequence: int
     correlation_id: str
     trace: Trace
+    tells: str = ""
+
+
+class Notice(msgspec.Struct, gc=False):
+    """Something that an owner is to be told, by a webhook or a log; see `core.directory.Channel`.
+
+    `body` is final: a CloudEvent in structured mode. `key` is the same however often it is sent.
+    """
+
+    ref: Ref
+    owner: str
+    channel: str
+    target: str
+    secret: str
+    private: bool
+    type: str
+    body: bytes
+    key: str
+    correlation_id: str
 
 
 class DeadLetter(msgspec.Struct, gc=False):
@@ -111,6 +133,7 @@ class Changes:
     retried: list[Waiting] = field(default_factory=list[Waiting])
     closed: list[Closed] = field(default_factory=list[Closed])
     asked: list[Asked] = field(default_factory=list[Asked])
+    notices: list[Notice] = field(default_factory=list[Notice])
     dead: list[DeadLetter] = field(default_factory=list[DeadLetter])
     counts: dict[TopicPartition | str, Counter[str]] = field(default_factory=dict[TopicPartition | str, Counter[str]])
     stream_times: dict[TopicPartition, datetime] = field(default_factory=dict[TopicPartition, datetime])

@@ -83,6 +83,11 @@ class Directory:
         return frozenset(channel.topic for known in self.owners.values() for channel in known.tell if channel.topic)
 
     @property
+    def tells(self) -> bool:
+        """Whether any owner is told by anything but topics."""
+        return any(not channel.topic for known in self.owners.values() for channel in known.tell)
+
+    @property
     def secrets(self) -> frozenset[str]:
         """The environment variables that must hold keys."""
         return frozenset(channel.secret for known in self.owners.values() for channel in known.tell if channel.secret)

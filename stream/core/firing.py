@@ -180,7 +180,16 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         ledger.halted(page, envelope, Halt(Outcome.REJECTED, reason, f"waited until {due.isoformat()}"), door=_TIMERS)
         name, id = entity.ref
         kind, told = waiting.event_type, waiting.event_id
-        event = WaitExpired(machine=name, entity_id=id, state=entity.state, reason=reason, event_id=told, event_type=kind, due=due)
+        event = WaitExpired(
+            machine=name,
+            entity_id=id,
+            state=entity.state,
+            reason=reason,
+            event_id=told,
+            event_type=kind,
+            due=due,
+            owner=owner_of(page.machine, entity.state or page.machine.birth),
+        )
         cause = own_event(ledger, page, f"limit {told}", event, due)
         ledger.said(page, ledger.composed(page, cause, [event]))
     ledger.lined(page)

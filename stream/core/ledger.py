@@ -20,6 +20,7 @@ from stream.core.outcome import Outcome, Reason
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
 from stream.core.route import Routes
+from stream.core.telling import notices_of
 
 Where = TopicPartition | str
 Revive = Callable[[Record], Envelope]
@@ -69,12 +70,14 @@ class Ledger:
         self.changes.count(self.where, what)
 
     def composed(self, page: Page, envelope: Envelope, facts: Sequence[Fact], start: int = 0) -> list[Message]:
-        app = self.routes.app
-        return compose(app.name, app.alerts, page.entity, envelope, facts, start) if facts else []
+        return compose(self.routes.app, page.entity, envelope, facts, start) if facts else []
 
     def said(self, page: Page, messages: Sequence[Message]) -> None:
         count_said(page.entity, messages)
         self.changes.messages.extend(messages)
+        for message in messages:
+            if message.tells:
+                self.changes.notices.extend(notices_of(self.routes.app.owners, message))
         page.touched = True
 
     def moved(self, page: Page, envelope: Envelope, step: Step, messages: Sequence[Message], *, door: str, why: tuple[str, str] = ("", "")) -> None:

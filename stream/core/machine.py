@@ -70,6 +70,11 @@ class Machine(Generic[D]):
         return f"Machine({self.name!r})"
 
     @property
+    def birth(self) -> str:
+        """The state that the first `opens` row leads to."""
+        return next(row.to.name for row in self.transitions if row.opens and row.to)
+
+    @property
     def takes(self) -> frozenset[type[Event]]:
         """The event classes that some row, or some state's `ignores` or `defers`, names."""
         named = {row.event for row in self.transitions if row.event is not None}

@@ -7,35 +7,46 @@ from typing import Any
 
 import msgspec
 
+from stream.core.app import App
 from stream.core.changes import Message
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Fact, key_of, wire_type
 from stream.core.identity import emitted_id
+from stream.core.telling import addressee
 from stream.core.text import check_storable
 from stream.core.trace import created, traceparent
 
 LIMIT = 1_000_000
 """Bytes of one message's value, and of one entity's data."""
 
+_COPY = 1_000_000
+"""Copies of a message for an owner's topics are numbered from here on: what is said besides keeps its number, and so its id."""
+
 _encoder = msgspec.json.Encoder(order="sorted")
 _decoders: dict[type[Fact], msgspec.json.Decoder[Any]] = {}
 
 
-def compose(app: str, alerts: str, entity: Entity, envelope: Envelope, facts: Sequence[Fact], start: int) -> list[Message]:
+def compose(app: App, entity: Entity, envelope: Envelope, facts: Sequence[Fact], start: int) -> list[Message]:
     """`facts` as messages, numbered from `start` among all that this entity says for this cause. Counts nothing on the entity yet.
 
-    A fact without a topic goes to `alerts` under the entity's id. Raises `MalformedError` or `msgspec.ValidationError` for a fact that
-    could not be stored or read again.
+    A fact without a topic goes to the App's alerts under the entity's id, and to the topics of the owner whom it is for. Raises `MalformedError`
+    or `msgspec.ValidationError` for a fact that could not be stored or read again.
     """
     made: list[Message] = []
     taken: dict[str, int] = {}
     for n, fact in enumerate(facts, start):
-        kind = type(fact)
-        topic, key = (kind.__topic__, key_of(fact)) if kind.__topic__ else (alerts, entity.ref.id)
+        kind, tells = type(fact), ""
+        places = [(n, kind.__topic__, key_of(fact))] if kind.__topic__ else []
+        if not places:
+            tells = addressee(fact)
+            copies = [channel.topic for channel in app.owners.channels_of(tells) if channel.topic] if tells else []
+            places = [(n + k * _COPY, topic, entity.ref.id) for k, topic in enumerate([app.alerts, *copies])]
         value = _encoded(kind, fact)
-        lane = f"{topic}/{key}"
-        taken[lane] = sequence = taken.get(lane, entity.sequences.get(lane, 0)) + 1
-        made.append(_message(app, entity, envelope, kind, n, (topic, key, value, sequence)))
+        for number, topic, key in places:
+            lane = f"{topic}/{key}"
+            taken[lane] = sequence = taken.get(lane, entity.sequences.get(lane, 0)) + 1
+            made.append(_message(app.name, entity, envelope, kind, number, (topic, key, value, sequence)))
+            made[-1].tells, tells = tells, ""
     return made
 
 

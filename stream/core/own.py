@@ -9,7 +9,10 @@ from stream.core.event import Event
 
 
 class WaitExpired(Event, type="wait.expired"):
-    """An event waited in an entity's line until its limit and is now rejected. `reason` is `unborn` or `deferred_too_long`."""
+    """An event waited in an entity's line until its limit and is now rejected. `reason` is `unborn` or `deferred_too_long`.
+
+    `owner` has the turn; of one that was never born, whoever has it in the state that its first `opens` row leads to.
+    """
 
     machine: str
     entity_id: str
@@ -18,6 +21,7 @@ class WaitExpired(Event, type="wait.expired"):
     event_id: str
     event_type: str
     due: datetime
+    owner: str = ""
 
 
 class AfterElapsed(Event, type="after.elapsed"):

@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from stream.ops import cli_audit, cli_desk, cli_look, cli_orders, cli_outbox, cli_partitions, cli_run, cli_setup, cli_stack, cli_tasks, cli_time
+from stream.ops import (
+    cli_audit,
+    cli_desk,
+    cli_look,
+    cli_notices,
+    cli_orders,
+    cli_outbox,
+    cli_partitions,
+    cli_run,
+    cli_setup,
+    cli_stack,
+    cli_tasks,
+    cli_time,
+)
 from stream.ops.command import group
 
 cli = group(
@@ -50,6 +63,7 @@ cli.add_typer(cli_partitions.partitions, name="partitions")
 cli.add_typer(cli_orders.parked, name="parked")
 cli.add_typer(cli_orders.letters, name="dead-letters")
 cli.add_typer(cli_outbox.outbox, name="outbox")
+cli.add_typer(cli_notices.notifications, name="notifications")
 cli.add_typer(cli_audit.audit, name="audit")
 cli.add_typer(cli_stack.dev, name="dev")
 cli.add_typer(cli_setup.config, name="config")

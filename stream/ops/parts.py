@@ -11,14 +11,18 @@ from anyio import sleep
 
 from stream.adapters.kafka.log import KafkaLog
 from stream.adapters.kafka.publisher import KafkaPublisher
+from stream.adapters.log_messenger import LogMessenger
 from stream.adapters.otel.telemetry import OtelTelemetry, from_environment
 from stream.adapters.postgres.check import check
+from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import Ages, PostgresTimetable
-from stream.core.errors import UnavailableError
+from stream.adapters.webhook import WebhookMessenger
+from stream.core.errors import ConfigurationError, UnavailableError
 from stream.ops.site import Site
 from stream.runtime.app import Parts, run
+from stream.runtime.notifier import Telling
 
 AGAIN = 2.0
 """Seconds between two questions to a database that does not answer at the start."""
@@ -34,6 +38,9 @@ def parts(site: Site, telemetry: OtelTelemetry) -> Parts:
         publisher=lambda: KafkaPublisher(kafka),
         outbox=lambda: PostgresOutbox(postgres),
         timetable=lambda: PostgresTimetable(postgres, ages),
+        telling=Telling(
+            notices=lambda: PostgresNotices(postgres), messengers=lambda: {"webhook": WebhookMessenger(site.environ), "log": LogMessenger()}
+        ),
         telemetry=telemetry,
         sampling=telemetry.sampling,
     )
@@ -57,6 +64,9 @@ async def checked(site: Site) -> None:
 
 async def serve(site: Site, telemetry: OtelTelemetry, roles: Collection[str] = ()) -> None:
     """Run the App until a signal. A database that is away at the start is waited for; what a person must put right is raised."""
+    took = tuple(roles) or site.settings.roles
+    if "notifier" in took and (missing := sorted(name for name in site.app.owners.secrets if not site.environ.get(name))):
+        raise ConfigurationError(f"{', '.join(missing)}: owners.toml says that the key of a webhook is there; set it, or run without --role notifier")
     said = False
     while True:
         try:

@@ -330,3 +330,26 @@ update task set owner = $2, assignee = $3, claimed_at = case when $3 = '' then n
 
 -- name: comment_task
 insert into task_comment (task, at, actor, text) values ($1, stream_now(), $2, $3);
+
+-- name: notices
+-- What owners are to be told by webhooks and logs, of an owner, of a status (null: any), or one by its id, the latest first.
+select
+    id, machine, entity_id, owner, channel, target, type, status, attempts, written_at as written, next_at as next, settled_at as settled, error, key,
+    correlation_id, body
+from notification
+where ($1::bigint is null or id = $1) and ($2::text is null or owner = $2) and ($3::text is null or status = $3)
+order by id desc limit $4;
+
+-- name: notices_open
+-- How many owners have not been told, and since when.
+select status, owner, count(*) as n, min(written_at) as oldest, max(error) as error
+from notification where status in ('waiting', 'failed') group by status, owner order by status, owner;
+
+-- name: retry_notices
+-- From now on they have a day again.
+update notification set status = 'waiting', attempts = 0, next_at = clock_timestamp(), written_at = clock_timestamp(), settled_at = null
+where id = any ($1::bigint[]) and status <> 'sent' returning id, machine, entity_id, owner;
+
+-- name: cancel_notices
+update notification set status = 'cancelled', settled_at = clock_timestamp()
+where id = any ($1::bigint[]) and status in ('waiting', 'failed') returning id, machine, entity_id, owner;

@@ -49,8 +49,8 @@ class Site:
 
     @property
     def roles(self) -> tuple[str, ...]:
-        """All there are, whichever this process would run: somebody must run each."""
-        return ROLES
+        """All that the App needs, whichever this process would run: somebody must run each."""
+        return tuple(role for role in ROLES if role != "notifier" or self.app.owners.tells)
 
     @property
     def group(self) -> str:

@@ -37,6 +37,7 @@ class Status(msgspec.Struct):
     timers: list[Row]
     waiting: list[Row]
     dead_letters: list[Row]
+    untold: list[Row]
 
 
 async def read_status(site: Site, *, lag: bool) -> Status:
@@ -60,6 +61,7 @@ async def read_status(site: Site, *, lag: bool) -> Status:
             timers=await ask.rows("timers_of_machines"),
             waiting=await ask.rows("lines_of_machines"),
             dead_letters=await ask.rows("open_letters"),
+            untold=await ask.rows("notices_open"),
         )
 
 
@@ -115,6 +117,7 @@ def _lists(status: Status) -> list[RenderableType]:
         _list("timers", ("machine", "n", "due", "first"), status.timers),
         _list("waiting lines", ("machine", "outcome", "reason", "events", "entities", "oldest"), status.waiting),
         _list("dead letters", ("topic", "reason", "n", "oldest", "newest"), status.dead_letters),
+        *([_list("owners not told", ("status", "owner", "n", "oldest", "error"), status.untold)] if status.untold else []),
         *([_held(held)] if (held := status.outbox["held"]) else []),
     ]
 

@@ -15,7 +15,10 @@ from stream.ops.timeline import owner_of
 
 
 class Turn(msgspec.Struct):
-    """`n` entities rest in a state. `oldest`: since when the first of them does, in business time; `age` is that against the database's."""
+    """`n` entities rest in a state. `oldest`: since when the first of them does, in business time; `age` is that against the database's.
+
+    `people` belong to the owner, and `told` are the ways it is told, as the App's directory says.
+    """
 
     owner: str
     machine: str
@@ -23,6 +26,8 @@ class Turn(msgspec.Struct):
     n: int
     oldest: datetime
     age: timedelta
+    people: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 async def read_turns(site: Site, owner: str | None, machine: str | None) -> list[Turn]:
@@ -35,6 +40,9 @@ async def read_turns(site: Site, owner: str | None, machine: str | None) -> list
         for row in rows
         if not _final(site.app, row["machine"], row["state"])
     ]
+    for turn in found:
+        turn.people = site.app.owners.people_of(turn.owner)
+        turn.told = tuple(f"{channel.kind} {channel.target}".strip() for channel in site.app.owners.channels_of(turn.owner))
     asked = [turn for turn in found if owner in (None, turn.owner) and machine in (None, turn.machine)]
     return sorted(asked, key=lambda turn: (turn.owner, turn.oldest))
 
@@ -46,5 +54,5 @@ def _final(app: App, machine: str, state: str) -> bool:
 
 def turns_table(turns: list[Turn]) -> RenderableType:
     """For people."""
-    rows = [(t.owner or "nobody", t.machine, t.state, t.n, t.oldest, t.age) for t in turns]
-    return table("owners", ("owner", "machine", "state", "entities", "oldest since", "age"), rows)
+    rows = [(t.owner or "nobody", t.machine, t.state, t.n, t.oldest, t.age, ", ".join(t.people), ", ".join(t.told)) for t in turns]
+    return table("owners", ("owner", "machine", "state", "entities", "oldest since", "age", "people", "told by"), rows)

@@ -10,6 +10,7 @@ import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import TypeAlias, cast
 
@@ -27,6 +28,7 @@ from stream.pipeline import Door, process
 from stream.ports import Log, Outbox, Publisher, Store, Telemetry
 from stream.ports.timetable import Timetable
 from stream.runtime.doors import Carry
+from stream.runtime.notifier import Notifier, Telling
 from stream.runtime.presence import Presence
 from stream.runtime.pulse import watch_pulse
 from stream.runtime.relay import Relay, RelayParts, RelaySettings
@@ -51,7 +53,7 @@ def this_process() -> str:
 class Parts:
     """Factories of the adapters: each call makes a new one, for one task. `telemetry` is started and closed by whoever made it.
 
-    `owner` names this process in the store: in its partitions, and in its leases.
+    `owner` names this process in the store: in its partitions, and in its leases. `telling`: how owners are told, for a notifier.
     """
 
     store: Callable[[], Store]
@@ -61,6 +63,7 @@ class Parts:
     timetable: Callable[[], Timetable]
     telemetry: Telemetry
     sampling: Sampling
+    telling: Telling | None = None
     owner: str = field(default_factory=this_process)
 
 
@@ -128,12 +131,18 @@ def _loops(app: App, settings: Settings, parts: Parts, roles: Collection[str]) -
     if "ticker" in roles:
         first["ticker"] = ticker
     last: dict[str, Loop] = {"relay": relay} if "relay" in roles else {}
+    if "notifier" in roles and parts.telling and app.owners.tells:
+        last["notifier"] = partial(_notify, parts.telling, waits)
     running = [*first, *last]
 
     async def presence(stop: Stop) -> None:
         await Presence(parts.store(), owner, running, waits, stop).run()
 
     return first, {**last, "presence": presence}
+
+
+async def _notify(telling: Telling, waits: Waits, stop: Stop) -> None:
+    await Notifier(telling, stop, waits).run()
 
 
 def _worker_settings(app: App, settings: Settings, group: str, owner: str) -> WorkerSettings:

@@ -14,7 +14,7 @@ from stream.core.errors import ConfigurationError
 from stream.core.setting import Consistent, Setting, one_of, seconds, setting, setting_of, text, whole
 
 PREFIX = "STREAM_"
-ROLES = ("worker", "relay", "ticker")
+ROLES = ("worker", "relay", "ticker", "notifier")
 _MASK = "***"
 T = TypeVar("T")
 Said: TypeAlias = dict[str, tuple[str, object]]

@@ -9,10 +9,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 
 from stream.adapters.memory_database import MemoryDatabase
+from stream.adapters.memory_notices import MemoryNotices
 from stream.adapters.memory_outbox import MemoryHeldLines, MemoryOutbox, MemoryTimetable
 from stream.adapters.memory_store import MemoryStore
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.held import PostgresHeldLines
+from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import PostgresTimetable
@@ -22,6 +24,7 @@ from stream.core.outcome import Outcome
 from stream.core.record import Record, Ref, TopicPartition
 from stream.ports import Outbox, Refusal, Round, Slice, Store, Transaction
 from stream.ports.held import HeldLines
+from stream.ports.notices import Notices
 from stream.ports.timetable import Timetable
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -48,6 +51,7 @@ class Storage:
     new_outbox: Callable[[], Outbox]
     new_timetable: Callable[[], MovingTimetable]
     new_lines: Callable[[], HeldLines]
+    new_notices: Callable[[], Notices]
     opened: list[Closing]
     late_commits: bool = False
 
@@ -59,6 +63,9 @@ class Storage:
 
     def lines(self) -> HeldLines:
         return self._open(self.new_lines())
+
+    def notices(self) -> Notices:
+        return self._open(self.new_notices())
 
     def timetable(self) -> MovingTimetable:
         return self._open(self.new_timetable())
@@ -80,7 +87,12 @@ async def closing(storage: Storage) -> AsyncGenerator[Storage]:
 def in_memory() -> Storage:
     database = MemoryDatabase()
     return Storage(
-        lambda: MemoryStore(database), lambda: MemoryOutbox(database), lambda: MemoryTimetable(database), lambda: MemoryHeldLines(database), []
+        lambda: MemoryStore(database),
+        lambda: MemoryOutbox(database),
+        lambda: MemoryTimetable(database),
+        lambda: MemoryHeldLines(database),
+        lambda: MemoryNotices(database),
+        [],
     )
 
 
@@ -106,6 +118,7 @@ def in_postgres(dsn: str, owner: str = "") -> Storage:
         lambda: PostgresOutbox(settings),
         lambda: _Timetable(settings),
         lambda: PostgresHeldLines(settings),
+        lambda: PostgresNotices(settings),
         [],
         late_commits=True,
     )

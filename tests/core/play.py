@@ -115,6 +115,7 @@ class Play:
         self.all.history += changes.history
         self.all.messages += changes.messages
         self.all.dead += changes.dead
+        self.all.notices += changes.notices
         for counted in changes.counts.values():
             self.counts += counted
 

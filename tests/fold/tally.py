@@ -69,7 +69,8 @@ class Tally:
     def expire(self, machine: str, id: str, event: tuple[str, str], due: datetime) -> None:
         """An event (id, type) for something that was never born."""
         self.reject(machine, "", event[1], "unborn")
-        told = {"machine": machine, "entity_id": id, "state": "", "reason": "unborn", "event_id": event[0], "event_type": event[1]}
+        owner = "service desk" if machine == "ticket" else "dispatcher"
+        told = {"machine": machine, "entity_id": id, "state": "", "reason": "unborn", "event_id": event[0], "event_type": event[1], "owner": owner}
         self.say("alerts", "wait.expired", id, {**told, "due": instant(due)})
 
     @property

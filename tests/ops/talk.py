@@ -60,7 +60,7 @@ class Talk:
         async with self.store.transaction() as tx:
             await tx.claim_timers(())
             entity = (await tx.load([ref]))[ref]
-            messages = compose(self.app.name, self.app.alerts, entity, envelope, facts, 0)
+            messages = compose(self.app, entity, envelope, facts, 0)
             messages = [msgspec.structs.replace(message, topic=topic or message.topic) for message in messages]
             count_said(entity, messages)
             await tx.save(applied(Changes(), entity, *messages))

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import pytest
 
+from stream.adapters.postgres.store import PostgresStore
 from stream.core.errors import StreamError
 from stream.core.order import Fire
 from stream.core.record import Ref
@@ -17,7 +18,9 @@ from stream.ops.desk import OtherwiseError, perform, rehearse
 from stream.ops.orders import Note
 from stream.ops.site import load_app, read_site
 from stream.ops.tasks import NotYoursError, claim, order_of
+from stream.runtime.app import carrying
 from stream.runtime.doors import Desk, Timers
+from stream.runtime.settings import Settings
 from tests.ops.conftest import Stream, answer, play, record
 
 REFUNDS = """
@@ -142,7 +145,7 @@ def test_of_two_answers_at_once_one_is_done(desk: Stream) -> None:
 def test_of_two_claims_at_once_one_holds_and_the_other_reads_who(desk: Stream) -> None:
     async def race() -> list[object]:
         site = read_site()
-        return await asyncio.gather(claim(site, 1, "ann"), claim(site, 1, "eve"), return_exceptions=True)
+        return [*await asyncio.gather(claim(site, 1, "ann"), claim(site, 1, "eve"), return_exceptions=True)]
 
     ends = asyncio.run(race())
     (lost,) = [end for end in ends if isinstance(end, StreamError)]
@@ -232,10 +235,6 @@ def test_a_breach_asks_for_its_reason_and_the_report_counts_it(desk: Stream, ref
     desk("tasks", "answer", "1", "refund.granted", "--yes")
 
     async def ring() -> None:
-        from stream.adapters.postgres.store import PostgresStore
-        from stream.runtime.app import carrying
-        from stream.runtime.settings import Settings
-
         site = read_site()
         store = PostgresStore(site.postgres)
         try:

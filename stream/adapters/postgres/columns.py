@@ -15,7 +15,7 @@ import asyncpg
 import msgspec
 import orjson
 
-from stream.core.changes import DeadLetter, History, Message
+from stream.core.changes import DeadLetter, History, Message, Notice
 from stream.core.entity import Entity, Timer, Waiting
 from stream.core.ladder import Reading
 from stream.core.outcome import Outcome, Reason
@@ -236,6 +236,15 @@ def message_rows(rows: Sequence[Message]) -> Rows:
 
 def message_headers(packed: bytes) -> list[tuple[str, bytes]]:
     return [(key, value.encode()) for key, value in orjson.loads(packed)]
+
+
+def notice_columns(rows: Sequence[Notice]) -> Columns:
+    return transpose([(*n.ref, n.owner, n.channel, n.target, n.secret, n.private, n.type, n.body, n.key, n.correlation_id) for n in rows])
+
+
+def notice_of(row: asyncpg.Record) -> Notice:
+    names = ("owner", "channel", "target", "secret", "private", "type", "body", "key", "correlation_id")
+    return Notice(Ref(row["machine"], row["entity_id"]), *(row[name] for name in names))
 
 
 def letter_columns(rows: Sequence[DeadLetter]) -> Columns:

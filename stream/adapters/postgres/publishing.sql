@@ -213,3 +213,35 @@ select drop_history($1, $2) as done;
 -- name: move_clock
 -- Sets how far the movable clock is ahead.
 update clock set ahead = $1;
+
+-- name: lease_notices
+-- The longest due, for whoever asks; `next_at` is when they are due again, should nobody settle them. Rows that somebody else takes are left to him.
+with due as (
+    select id from notification
+    where status = 'waiting' and next_at <= clock_timestamp() and not target = any ($3::text[])
+    order by next_at, id limit $2 for update skip locked
+)
+update notification n
+set attempts = n.attempts + 1, next_at = clock_timestamp() + $1::interval
+from due where n.id = due.id
+returning n.id, n.attempts, n.machine, n.entity_id, n.owner, n.channel, n.target, n.secret, n.private, n.type, n.body, n.key, n.correlation_id;
+
+-- name: settle_notice
+-- Sent is sent, whoever sent it. Else it waits twice as long as before, up to an hour, spread by its number so that they do not come back together;
+-- after a day it is given up. Whoever was given up as a sender has no say in that.
+update notification
+set status = case when $3::text = 'sent' then 'sent' when $3 = 'never' or written_at < clock_timestamp() - interval '1 day' then 'failed' else 'waiting' end,
+    error = $4,
+    settled_at = case when $3 = 'again' and written_at >= clock_timestamp() - interval '1 day' then null else clock_timestamp() end,
+    next_at = clock_timestamp() + greatest($5::interval, least(2 ^ least(attempts, 12), 3600) * (0.75 + id % 100 / 200.0) * interval '1 second')
+where id = $1 and status = 'waiting' and ($3 = 'sent' or attempts = $2);
+
+-- name: drop_notices
+-- What was sent or cancelled two weeks ago is gone; what failed stays until a person says what becomes of it.
+with gone as (
+    delete from notification where id in (
+        select id from notification where status in ('sent', 'cancelled') and settled_at < clock_timestamp() - interval '14 days' limit 10000
+    )
+    returning id
+)
+select case when count(*) > 0 then array[format('dropped %s notices', count(*))] else '{}'::text[] end as done from gone;

@@ -190,6 +190,12 @@ select * from unnest($1::history_row[]);
 insert into outbox (shard, topic, key, value, headers, machine, entity_id, message_id, type, correlation_id, written_at)
 select x.*, $2::timestamptz from unnest($1::message_row[]) as x;
 
+-- name: add_notices
+insert into notification (machine, entity_id, owner, channel, target, secret, private, type, body, key, correlation_id)
+select * from unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[], $8::text[], $9::bytea[], $10::text[], $11::text[]
+);
+
 -- name: add_letters
 insert into dead_letter (
     reason, error, event_id, event_type, correlation_id, trace_id, machine, entity_id, admitted,

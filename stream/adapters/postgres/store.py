@@ -189,6 +189,8 @@ class PostgresTransaction:
             await self._connection.execute("add_history", col.history_rows(ids, previous, changes.history))
         if changes.messages:
             await self._connection.execute("add_messages", col.message_rows(changes.messages), self._now)
+        if changes.notices:
+            await self._connection.execute("add_notices", *col.notice_columns(changes.notices))
         if changes.dead:
             await self._connection.execute("add_letters", *col.letter_columns(changes.dead), self._now)
         await self._move_partitions(changes)

@@ -67,6 +67,7 @@ class PostgresTimetable:
             ("turn_inbox", (ages.horizon,)),
             ("drop_outbox", (ages.rows,)),
             ("drop_history", (ages.history, ages.rows)),
+            ("drop_notices", ()),
         ):
             try:
                 done += (await self.connection.fetch(name, *args))[0]["done"]
