@@ -213,10 +213,12 @@ Address: TypeAlias = type[Event] | Concerns
 def _owners(by: object) -> tuple[Owner, ...]:
     if not isinstance(by, tuple):
         raise DefinitionError(f"by={by!r} is no tuple of owners: say by=(DESK,)")
+    found: list[Owner] = []
     for owner in cast("tuple[object, ...]", by):
         if not isinstance(owner, Owner):
             raise DefinitionError(f"by={by!r}: {owner!r} is no Owner: say Owner({str(owner)!r})")
-    return by
+        found.append(owner)
+    return tuple(found)
 
 
 def _name(fn: Callable[..., Any] | None) -> str:

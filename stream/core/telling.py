@@ -13,8 +13,10 @@ from stream.core.event import Fact
 from stream.core.own import TaskOpened, WaitExpired
 
 _encode = msgspec.json.Encoder().encode
-_BODY = {"ce_specversion": "specversion", "ce_id": "id", "ce_source": "source", "ce_type": "type", "ce_subject": "subject", "ce_time": "time"}
-_BODY |= {"ce_correlationid": "correlationid", "ce_causationid": "causationid", "traceparent": "traceparent"}
+_BODY = {
+    **{f"ce_{name}": name for name in ("specversion", "id", "source", "type", "subject", "time", "correlationid", "causationid")},
+    "traceparent": "traceparent",
+}
 
 
 def addressee(fact: Fact) -> str:

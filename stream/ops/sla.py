@@ -61,7 +61,7 @@ async def read_report(site: Site, machine: str | None, since: datetime | None, u
         took = [None if seconds is None else timedelta(seconds=seconds) for seconds in row.pop("took") or [None] * 3]
         # Of a part these are what it is divided by, or would be the same for all of them.
         whole = (row["machine"], row["clock"]) if by is By.CLOCK else ("", "")
-        told = {"breached_by": owners.get(whole, {}), "reasons": reasons.get(whole, {})}
+        told: dict[str, Any] = {"breached_by": owners.get(whole, {}), "reasons": reasons.get(whole, {})}
         found.append(ClockReport(**{**row, **told}, p50=took[0], p90=took[1], p99=took[2]))
     return found
 

@@ -243,7 +243,7 @@ def _event(site: Site, task: TaskLine, answer: str | None, data: bytes, reason: 
     if (clock := clock_asked(task.name)) is not None:
         return SlaExplained(clock=clock, reason=reason)
     kind = answer or (task.answers[0] if len(task.answers) == 1 else None)
-    if kind not in task.answers or kind is None:
+    if kind is None or kind not in task.answers:
         raise ConfigurationError(f"{answer or 'nothing'} is no answer to task {task.id}: say {' or '.join(task.answers)}")
     event = event_of(site, kind, _addressed(site, kind, data, task.entity_id))
     machine = site.app.machine(task.machine)

@@ -233,29 +233,33 @@ def test_one_question_about_a_clock_is_enough(late: Play) -> None:
 # -- import ---------------------------------------------------------------------------------------------------------------------------
 
 
-def table(task: Task[Refund], *rows: Any, owner: Owner | None = DESK) -> Machine[Refund]:
+END = State[Refund]("end", final=True)
+
+
+def table(task: Task[Refund], leaves: type[Event], stays: type[Event] | None = None, owner: Owner | None = DESK) -> Machine[Refund]:
     state = State[Refund]("asked", owner=owner, task=task)
-    end = State[Refund]("end", final=True)
-    return Machine("refund", data=Refund, events=(RefundEvent,), transitions=(opens(Asked, to=state, then=ask), *(row(state, end) for row in rows)))
+    rows = (opens(Asked, to=state, then=ask), state.on(leaves, to=END), *((state.on(stays),) if stays else ()))
+    return Machine("refund", data=Refund, events=(RefundEvent,), transitions=rows)
 
 
 def test_an_answer_must_lead_out() -> None:
     with pytest.raises(DefinitionError, match="Granted answers the task of 'asked', so a row must take it there, and leave"):
-        table(Task("Well?", answers=(Granted,)), lambda a, end: a.on(Denied, to=end))
+        table(Task("Well?", answers=(Granted,)), Denied)
     with pytest.raises(DefinitionError, match="and leave"):
-        table(Task("Well?", answers=(Granted,)), lambda a, end: a.on(Denied, to=end), lambda a, end: a.on(Granted))
+        table(Task("Well?", answers=(Granted,)), Denied, stays=Granted)
 
 
 def test_somebody_must_be_asked_something_answerable() -> None:
     with pytest.raises(DefinitionError, match="nobody would be asked"):
-        table(Task("Well?", answers=(Granted,)), lambda a, end: a.on(Granted, to=end), owner=None)
+        table(Task("Well?", answers=(Granted,)), Granted, owner=None)
     wrongs: tuple[dict[str, Any], ...] = (
         *({"question": ""}, {"answers": ()}, {"question": "a\nb"}, {"question": "x" * 1001}),
         *({"escalate_to": BOSS}, {"reasons": ("a", "a")}),
     )
     for wrong in wrongs:
+        known: dict[str, Any] = {"question": "Well?", "answers": (Granted,), **wrong}
         with pytest.raises(DefinitionError):
-            Task[Refund](**{"question": "Well?", "answers": (Granted,), **wrong})
+            Task[Refund](**known)
 
 
 def test_a_final_state_asks_nobody() -> None:
