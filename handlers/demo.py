@@ -15,8 +15,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from handlers import app
+from handlers import app, demo_app
 from handlers.demo_day import FLOW, TIMELINE, Day, day
+from handlers.demo_people import TICKET, Dispute, Hook
 from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.postgres.connection import QUERIES, Connection
 from stream.adapters.postgres.statements import statements
@@ -166,14 +167,31 @@ def how_to_look_further(stack: Stack, *, keep: bool) -> None:
         console.print(f"  traces: {stack.jaeger_ui}")
 
 
+def tell_dispute(stack: Stack, hook: Hook, task: int) -> None:
+    """What the hook was told, and how a lead answers."""
+    console.print(f"\n[bold]people[/bold]         {TICKET} changed hands four times; six days of the movable clock later nobody had answered.")
+    for kind in ("task.opened", "sla.breached"):
+        told = hook.about(kind) or {}
+        words = told.get("question") or f"clock {told.get('clock')!r}, due {told.get('due')}"
+        console.print(f"               the desk lead's web hook heard, signed: {kind}: {words}")
+    console.print(f"               and {len(hook.told) - 2:,} further events, each once")
+    show(stack, "why", "ticket", TICKET)
+    show(stack, "tasks", "show", str(task))
+    show(stack, "tasks", "answer", str(task), "ticket.taken_over", '{"assignee": "mo"}', "--comment", "mo knows this printer", "--yes")
+    show(stack, "entities", "show", "ticket", TICKET)
+
+
 def main() -> int:
     keep, home = os.environ.get("KEEP", "") not in ("", "0"), memory_home()
     try:
         console.print("starting Kafka, PostgreSQL and Jaeger ...")
-        with Stack(home, profile="test", say=console.print) as stack, Stage(app, "handlers:app", stack) as stage:
+        hook = Hook()
+        with hook.listening(), Stack(home, profile="test", say=console.print) as stack, Stage(app, "handlers.demo_app:app", stack) as stage:
+            os.environ.update({demo_app.HOOK: hook.address, demo_app.KEY: hook.key, "STREAM_APP": "handlers.demo_app:app", "STREAM_ACTOR": "ann"})
             anyio.run(Demo(stage).run)
             show(stack, "entities", "show", "ticket", TIMELINE)
             show(stack, "trace", FLOW)
+            tell_dispute(stack, hook, anyio.run(Dispute(stage, hook).run))
             how_to_look_further(stack, keep=keep)
             if keep:
                 stack.hold()

@@ -17,9 +17,10 @@ from schemas.tickets import (
     TicketReopened,
     TicketResolved,
     TicketStarted,
+    TicketTakenOver,
     TicketTriaged,
 )
-from stream import Calendar, Cause, Clock, Data, Machine, Owner, Sla, SlaBreached, State, any_of, days, hours, minutes, opens
+from stream import Calendar, Cause, Clock, Data, Machine, Owner, Sla, SlaBreached, State, Task, any_of, days, hours, minutes, opens
 
 DESK, LEAD, CUSTOMER, RESOLVER = Owner("service desk"), Owner("desk lead"), Owner("customer"), Owner("resolver group")
 
@@ -99,6 +100,16 @@ def assign_person(t: Ticket, e: TicketStarted) -> None:
     t.assignee = e.assignee
 
 
+def is_passed_around(t: Ticket, e: TicketStarted) -> bool:
+    """The fourth change of hands."""
+    return t.handovers >= 3 and t.assignee not in ("", e.assignee)
+
+
+def settle_hands(t: Ticket, e: TicketTakenOver | TicketStarted) -> None:
+    """Somebody has it now; changes of hands are counted anew."""
+    t.assignee, t.handovers = e.assignee, 0
+
+
 def note_blocker(t: Ticket, e: TicketBlocked) -> None:
     """Who holds it up."""
     t.blocked_by = e.by
@@ -156,10 +167,14 @@ triaged = State[Ticket]("Triaged", owner=DESK)
 waiting = State[Ticket]("Waiting on customer", owner=CUSTOMER, sla=Sla(days(2)))
 working = State[Ticket]("In progress", owner=RESOLVER)
 blocked = State[Ticket]("Blocked", owner=LEAD)
+who_takes_it = Task[Ticket]("Passed around four times. Who takes it?", answers=(TicketTakenOver,), within=hours(4), calendar=office)
+disputed = State[Ticket]("Disputed", owner=LEAD, task=who_takes_it)
 resolved = State[Ticket]("Resolved", owner=DESK)
 closed = State[Ticket]("Closed", final=True)
 
-response = Clock[Ticket]("response", within=response_target, met=(waiting, working, blocked, resolved, closed), calendar=office, escalate_to=LEAD)
+response = Clock[Ticket](
+    "response", within=response_target, met=(waiting, working, blocked, disputed, resolved, closed), calendar=office, escalate_to=LEAD
+)
 resolution = Clock[Ticket](
     "resolution",
     within=resolution_target,
@@ -187,21 +202,25 @@ ticket = Machine[Ticket](
         opens(TicketResolved, to=resolved, then=open_resolved),
         # moves
         any_of(new, blocked).on(TicketTriaged, to=triaged, then=assign_group),
+        any_of(new, triaged, waiting, working, blocked).on(TicketStarted, to=disputed, when=is_passed_around, then=assign_person),
         any_of(new, triaged, waiting, blocked).on(TicketStarted, to=working, then=assign_person),
-        any_of(new, triaged, waiting, working, blocked).on(TicketAsked, to=waiting, emit=ask_customer),  # asked anew: their time begins anew
+        disputed.on(TicketTakenOver, to=working, then=settle_hands, by=(LEAD,)),
+        disputed.on(TicketStarted, to=working, then=settle_hands),  # somebody took it before anybody answered
+        any_of(new, triaged, waiting, working, blocked, disputed).on(TicketAsked, to=waiting, emit=ask_customer),
+        # asked anew while they wait, their time begins anew
         waiting.on(TicketAnswered, to=working),
         waiting.on(waiting.breached, emit=remind_customer),
         waiting.after(days(5), to=closed, emit=say_closed),
-        any_of(new, triaged, waiting, working).on(TicketBlocked, to=blocked, then=note_blocker),
+        any_of(new, triaged, waiting, working, disputed).on(TicketBlocked, to=blocked, then=note_blocker),
         blocked.on(TicketFreed, to=working),
-        any_of(new, triaged, waiting, working, blocked).on(TicketResolved, to=resolved, when=has_cause, then=note_cause, emit=say_resolved),
+        any_of(new, triaged, waiting, working, blocked, disputed).on(TicketResolved, to=resolved, when=has_cause, then=note_cause, emit=say_resolved),
         resolved.on(TicketReopened, to=working, then=count_reopening),
         resolved.on(TicketStarted, to=working, then=take_up_again),
         resolved.on(TicketClosed, to=closed),
         any_of(new, triaged, working).on(resolution.breached, to=blocked, when=is_critical),
         # the desk repeats a state to change what it knows: the ticket stays, its clocks go on
         new.on(TicketOpened, then=amend),
-        any_of(triaged, waiting, working).on(TicketTriaged, then=assign_group),
+        any_of(triaged, waiting, working, disputed).on(TicketTriaged, then=assign_group),
         working.on(TicketStarted, then=assign_person),
         blocked.on(TicketBlocked, then=note_blocker),
         resolved.on(TicketResolved, then=note_cause),

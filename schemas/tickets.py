@@ -35,6 +35,12 @@ class TicketStarted(TicketEvent, type="ticket.started"):
     assignee: str
 
 
+class TicketTakenOver(TicketEvent, type="ticket.taken_over"):
+    """A lead says who has it, after it was passed around."""
+
+    assignee: str
+
+
 class TicketAsked(TicketEvent, type="ticket.asked"):
     """We need something from the customer. `question` may name {ticket_id} and {title}; empty: asked by other means, nothing to send."""
 

@@ -38,10 +38,12 @@ def repeated(facts: list[Fact], seed: int, share: float) -> list[Fact]:
 
 
 def _life(chance: random.Random, id: str) -> Iterator[Fact]:
-    state, at = "", BEGIN + timedelta(minutes=chance.randint(0, 600))
+    state, at, passed_around = "", BEGIN + timedelta(minutes=chance.randint(0, 600)), chance.random() < 0.1
     for n in range(chance.randint(1, 12)):
         sensible = [type for type, leads in LEADS.items() if state in leads] if state else ["ticket.opened"] * 6 + [*BORN]
         type = chance.choice(sensible if sensible and chance.random() < 0.85 else list(LEADS))
+        if passed_around and state in ("New", "Triaged", "In progress"):
+            type = "ticket.taken_over" if n > 4 and chance.random() < 0.3 else "ticket.started"
         at += timedelta(minutes=chance.choice(LONG if state == "Waiting on customer" and chance.random() < 0.3 else PAUSES))
         told = at - timedelta(minutes=chance.choice(LATE)) if chance.random() < 0.1 else at
         yield Fact(f"{id}-{n}", told, type, {"ticket_id": id, **_more(chance, type)}, chance.choice(("ann", "bob", "")))
@@ -54,7 +56,7 @@ def _more(chance: random.Random, type: str) -> dict[str, str | int]:
             return {"title": chance.choice(("printer", "mail")), "priority": chance.randint(1, 4)}
         case "ticket.triaged":
             return {"group": chance.choice("gh")}
-        case "ticket.started":
+        case "ticket.started" | "ticket.taken_over":
             return {"assignee": chance.choice("abc")}
         case "ticket.asked":
             return {"question": chance.choice(("", "Which {title}?", "Still {ticket_id}?", "Which {colour}?" if chance.random() < 0.1 else ""))}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from tests.fold.facts import Fact
+from tests.fold.facts import Fact, instant
 from tests.fold.tally import Tally, Thing
 from tests.fold.watch import ALWAYS, NOTHING, OFFICE, Hours, Watch
 
@@ -14,8 +14,10 @@ TARGETS = {
     "response": {1: timedelta(minutes=15), 2: timedelta(hours=1), 3: timedelta(hours=4), 4: timedelta(hours=8)},
     "resolution": {1: timedelta(hours=4), 2: timedelta(hours=10), 3: timedelta(hours=50), 4: timedelta(hours=100)},
 }
-PATIENCE, REMINDED, GIVEN_UP = timedelta(days=1), timedelta(days=2), timedelta(days=5)
-WAITS = "Waiting on customer"
+PATIENCE, REMINDED, GIVEN_UP, DECIDED = timedelta(days=1), timedelta(days=2), timedelta(days=5), timedelta(hours=4)
+WAITS, DISPUTED = "Waiting on customer", "Disputed"
+LEAD = ("ann", "bob")
+WHO = "Passed around four times. Who takes it?"
 
 BORN: dict[str, str] = {
     "ticket.opened": "New",
@@ -33,13 +35,15 @@ LEADS: dict[str, dict[str, str]] = {
         "Triaged": "Triaged",
         "Waiting on customer": "Waiting on customer",
         "In progress": "In progress",
+        "Disputed": "Disputed",
     },
-    "ticket.started": dict.fromkeys(("New", "Triaged", "Waiting on customer", "Blocked", "In progress", "Resolved"), "In progress"),
-    "ticket.asked": dict.fromkeys(("New", "Triaged", "In progress", "Blocked", "Waiting on customer"), "Waiting on customer"),
+    "ticket.started": dict.fromkeys(("New", "Triaged", "Waiting on customer", "Blocked", "In progress", "Disputed", "Resolved"), "In progress"),
+    "ticket.taken_over": {"Disputed": "In progress"},
+    "ticket.asked": dict.fromkeys(("New", "Triaged", "In progress", "Blocked", "Disputed", "Waiting on customer"), "Waiting on customer"),
     "ticket.answered": {"Waiting on customer": "In progress"},
-    "ticket.blocked": dict.fromkeys(("New", "Triaged", "Waiting on customer", "In progress", "Blocked"), "Blocked"),
+    "ticket.blocked": dict.fromkeys(("New", "Triaged", "Waiting on customer", "In progress", "Disputed", "Blocked"), "Blocked"),
     "ticket.freed": {"Blocked": "In progress"},
-    "ticket.resolved": dict.fromkeys(("New", "Triaged", "Waiting on customer", "In progress", "Blocked", "Resolved"), "Resolved"),
+    "ticket.resolved": dict.fromkeys(("New", "Triaged", "Waiting on customer", "In progress", "Blocked", "Disputed", "Resolved"), "Resolved"),
     "ticket.reopened": {"Resolved": "In progress"},
     "ticket.closed": {"Resolved": "Closed"},
 }
@@ -51,14 +55,17 @@ OWNERS = {
     "Waiting on customer": "customer",
     "In progress": "resolver group",
     "Blocked": "desk lead",
+    "Disputed": "desk lead",
 }
-RUNS = {"response": ("New", "Triaged"), "resolution": ("New", "Triaged", "In progress", "Blocked")}
+RUNS = {"response": ("New", "Triaged"), "resolution": ("New", "Triaged", "In progress", "Blocked", "Disputed")}
 TAKEN_OVER = ("New", "Triaged", "In progress")
 
 
 @dataclass
 class Ticket:
-    """What decides about a ticket. `parked` once a handler failed. `answer` and `given_up`: the customer's clock, and its end, while they wait."""
+    """What decides about a ticket. `parked` once a handler failed. `here` is the clock of the state it rests in, `given_up` when a customer's time
+    is over.
+    """
 
     id: str
     state: str = ""
@@ -66,8 +73,10 @@ class Ticket:
     moved: datetime | None = None
     title: str = ""
     priority: int = 3
+    assignee: str = ""
+    handovers: int = 0
     watches: list[Watch] = field(default_factory=list[Watch])
-    answer: Watch | None = None
+    here: Watch | None = None
     given_up: datetime | None = None
     parked: bool = False
     early: list[tuple[Fact, datetime]] = field(default_factory=list[tuple[Fact, datetime]])
@@ -123,12 +132,12 @@ class Tickets:
             ticket.early.remove((fact, limit))
 
     def _ring(self, ticket: Ticket, watch: Watch, at: datetime) -> None:
-        breach, customer = watch.rung == 1, watch is ticket.answer
+        breach, here = watch.rung == 1, watch is ticket.here
         self.tally.ring(_told_of(ticket, watch), ticket.since or at, watch.climb(at))
         ticket.moved = max(at, ticket.moved or at)
-        if customer and ticket.parked:
+        if here and ticket.state == WAITS and ticket.parked:
             self.tally.outcomes["ticket", "parked"] += 1
-        elif customer:
+        elif here and ticket.state == WAITS:
             self._tell(ticket, "We still wait for your answer.")
         elif breach and ticket.state in TAKEN_OVER:
             if ticket.parked:
@@ -155,6 +164,8 @@ class Tickets:
             self._enter(ticket, fact, BORN[fact.type])
         elif ticket.state not in LEADS[fact.type]:
             self.tally.reject("ticket", ticket.state, fact.type, "no_transition")
+        elif fact.type == "ticket.taken_over" and fact.actor not in LEAD:
+            self.tally.reject("ticket", ticket.state, fact.type, "not_allowed")
         elif fact.type == "ticket.resolved" and ticket.state != "Resolved" and not fact.body.get("cause"):
             self.tally.reject("ticket", ticket.state, fact.type, "guard_refused")
         else:
@@ -176,6 +187,8 @@ class Tickets:
         if fact.type == "ticket.opened":
             ticket.title = str(fact.body.get("title", "")) or ticket.title
             ticket.priority = int(fact.body.get("priority", 3))
+        if fact.type in ("ticket.started", "ticket.taken_over"):
+            state = self._hand_over(ticket, fact, state)
         if not ticket.state:
             ticket.watches = [
                 Watch("response", self.hours, NOTHING),
@@ -188,6 +201,16 @@ class Tickets:
         if state != ticket.state or fact.type == "ticket.asked":
             self._shift(ticket, state, fact.time, moved)
 
+    def _hand_over(self, ticket: Ticket, fact: Fact, state: str) -> str:
+        """Whose it is now, and where that leads: the fourth change of hands to a dispute, unless it comes back from Resolved."""
+        before, ticket.assignee = ticket.assignee, str(fact.body["assignee"])
+        if ticket.state == DISPUTED:
+            ticket.handovers = 0
+            return state
+        changed = before not in ("", ticket.assignee)
+        ticket.handovers += changed
+        return DISPUTED if changed and ticket.handovers > 3 and ticket.state not in ("", "Resolved") else state
+
     def _shift(self, ticket: Ticket, state: str, when: datetime, moved: datetime) -> None:
         for watch in ticket.watches:
             if state in RUNS[watch.name]:
@@ -195,12 +218,18 @@ class Tickets:
                 continue
             word = "paused" if watch.name == "resolution" and state == WAITS else "met"
             self._stop(ticket, watch, word, when)
-        if ticket.answer is not None:
-            self._stop(ticket, ticket.answer, "met", when)
-        ticket.state, ticket.since, ticket.answer, ticket.given_up = state, moved, None, None
+        if ticket.here is not None:
+            self._stop(ticket, ticket.here, "met", when)
+        ticket.state, ticket.since, ticket.here, ticket.given_up = state, moved, None, None
         if state == WAITS:
-            ticket.answer, ticket.given_up = Watch(WAITS, ALWAYS, REMINDED), moved + GIVEN_UP
-            ticket.answer.start(moved)
+            ticket.here, ticket.given_up = Watch(WAITS, ALWAYS, REMINDED), moved + GIVEN_UP
+            ticket.here.start(moved)
+        elif state == DISPUTED:
+            ticket.here = Watch("Disputed task", self.hours, DECIDED)
+            ticket.here.start(moved)
+            told: dict[str, object] = {"machine": "ticket", "entity_id": ticket.id, "state": state, "owner": "desk lead"}
+            due = ticket.here.due(moved)
+            self.tally.say("alerts", "task.opened", ticket.id, {**told, "task": "state Disputed", "question": WHO, "due": due and instant(due)})
 
     def _stop(self, ticket: Ticket, watch: Watch, word: str, when: datetime) -> None:
         for note, breach in watch.stop(word, when):
@@ -211,7 +240,7 @@ class Tickets:
 
 
 def _alarms(ticket: Ticket, until: datetime) -> Iterator[tuple[datetime, str, Watch | None]]:
-    for watch in (*ticket.watches, *([ticket.answer] if ticket.answer else [])):
+    for watch in (*ticket.watches, *([ticket.here] if ticket.here else [])):
         if (due := watch.due(ticket.moved or until)) and due <= until:
             yield due, watch.name, watch
     if ticket.given_up and ticket.given_up <= until:
@@ -219,8 +248,8 @@ def _alarms(ticket: Ticket, until: datetime) -> Iterator[tuple[datetime, str, Wa
 
 
 def _told_of(ticket: Ticket, watch: Watch) -> Thing:
-    """Of a customer who keeps us waiting nobody is told but the customer."""
-    return ticket.thing._replace(escalate_to="") if watch is ticket.answer else ticket.thing
+    """What a state's own clock says is for whoever has the turn there."""
+    return ticket.thing._replace(escalate_to="") if watch is ticket.here else ticket.thing
 
 
 def _text(ticket: Ticket, fact: Fact) -> str | None:

@@ -42,7 +42,7 @@ def end_of(facts: Sequence[Fact]) -> datetime:
 
 @pytest.mark.parametrize("most", [1, 50, 1000])
 def test_made_up_tickets_end_as_the_fold_says_in_batches_of_any_size(most: int) -> None:
-    facts = made.tickets(seed=7, count=500)
+    facts = made.tickets(seed=8, count=800)
     until = end_of(facts) + WEEKS
     expected = folded(Tickets(), facts, until)
     assert list(moved(made.repeated(facts, 3, 0.05), until, most=most).differences(expected)) == []
@@ -51,6 +51,8 @@ def test_made_up_tickets_end_as_the_fold_says_in_batches_of_any_size(most: int) 
     assert min(expected.noted["ticket", "resolution", what] for what in ("warned", "escalated", "met", "met late")) > 3
     assert min(expected.noted["ticket", "Waiting on customer", what] for what in ("breached", "met", "met late")) > 3
     assert sum("Closed without" in text for _, _, _, text in expected.said) > 3
+    assert min(expected.noted["ticket", "Disputed task", what] for what in ("breached", "met", "met late")) > 0
+    assert expected.rejected["ticket", "Disputed", "ticket.taken_over", "not_allowed"] > 0
     assert expected.outcomes["ticket", "rejected"] > 100
     assert expected.outcomes["ticket", "parked"] > 5
 

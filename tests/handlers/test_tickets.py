@@ -132,6 +132,39 @@ def test_a_customer_who_is_asked_anew_has_five_days_more() -> None:
     assert said(engine).count("customer.told") == 1
 
 
+def passed_around(*more: Told) -> InMemory:
+    """Ann, bob, cem, dan and eve have it in turn, a minute each."""
+    turns: list[Told] = [(n, "started", {"assignee": name}) for n, name in enumerate(("ann", "bob", "cem", "dan", "eve"), 1)]
+    return lived(OPENED, *turns, *more)
+
+
+def test_the_fourth_change_of_hands_asks_the_lead_who_takes_it() -> None:
+    engine = passed_around()
+    assert (engine.entities[Ref("ticket", "T1")].state, known(engine).assignee) == ("Disputed", "eve")
+    (asked,) = [asked for changes in engine.changes for asked in changes.asked]
+    assert (asked.owner, asked.question, asked.answers) == ("desk lead", "Passed around four times. Who takes it?", ("ticket.taken_over",))
+    assert said(engine) == ["task.opened"]
+
+
+def test_a_lead_says_who_has_it_and_hands_are_counted_anew() -> None:
+    engine = passed_around((7, "taken_over", {"assignee": "fay"}))
+    assert (engine.entities[Ref("ticket", "T1")].state, known(engine).assignee, known(engine).handovers) == ("In progress", "fay", 0)
+
+
+def test_nobody_else_may_say_so() -> None:
+    engine = passed_around()
+    engine.publish([Fact("x", NINE + timedelta(minutes=7), "ticket.taken_over", {"ticket_id": "T1", "assignee": "fay"}, "eve")])
+    engine.run()
+    assert (engine.history[-1].reason, engine.history[-1].error) == ("not_allowed", "eve does not belong to desk lead")
+    assert engine.entities[Ref("ticket", "T1")].state == "Disputed"
+
+
+def test_a_dispute_that_is_not_answered_within_the_offices_four_hours_is_told() -> None:
+    engine = passed_around()
+    engine.tick(NINE + timedelta(minutes=5 + 240))
+    assert "sla.breached" in said(engine)
+
+
 def test_an_answer_before_the_birth_waits_for_it() -> None:
     engine = lived((3, "freed", {}), (1, "blocked", {"by": "vendor"}))
     assert [row.to_state for row in engine.history] == ["Blocked", "In progress"]
