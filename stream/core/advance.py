@@ -16,7 +16,7 @@ from stream.core.clock import ClockEvent
 from stream.core.directory import Directory
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
-from stream.core.ladder import BREACH, EXPLAINED, Mode, Note, Reading, timer_of
+from stream.core.ladder import BREACH, CANCELLED, EXPLAINED, Mode, Note, Reading, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import LIMIT
 from stream.core.outcome import Outcome, Reason
@@ -125,7 +125,8 @@ def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEv
     dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
     if dial is None or reading is None or not (dial.across or rests):
         return True
-    return reading.level <= event.level or reading.stands in (Mode.MET, Mode.VOID) or (event.level >= BREACH and reading.breached != event.due)
+    over = reading.level <= event.level or reading.stands in (Mode.MET, Mode.VOID, CANCELLED)
+    return over or (event.level >= BREACH and reading.breached != event.due)
 
 
 def _choose(machine: AnyMachine, rows: Sequence[Row], data: bytes, event: Event, cause: Cause, owners: Directory) -> Row | Halt | None:

@@ -21,7 +21,7 @@ from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Entity, Envelope, Waiting
 from stream.core.firing import drain, fire
 from stream.core.ledger import Ledger, Page, Revive
-from stream.core.order import Decoded, Deliver, Fire, Move, Order, Retry
+from stream.core.order import Decoded, Deliver, Fire, Move, Order, Retry, Steer
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref
 from stream.core.route import Routes
@@ -84,6 +84,9 @@ def decide(
         elif isinstance(order, Move):
             ledger.where = door
             desk.move(ledger, ledger.page(order.ref), order)
+        elif isinstance(order, Steer):
+            ledger.where = door
+            desk.steer(ledger, ledger.page(order.ref), order)
         else:
             ledger.where = door
             desk.answer(ledger, ledger.page(order.ref), order)

@@ -1,4 +1,6 @@
-"""What a person orders of one entity: into another state, or an answer to its task. What is due comes first, as before any event.
+"""What a person orders of one entity: into another state, an answer to its task, or something of a clock.
+
+What is due comes first, as before any event.
 
 An order that does not fit is no event: whoever gave it is told, and for the entity nothing happened.
 """
@@ -12,10 +14,12 @@ from stream.core.changes import Handled, Message
 from stream.core.entity import Envelope
 from stream.core.event import Event
 from stream.core.firing import drain, fire, own_event
-from stream.core.ledger import Ledger, Page
-from stream.core.order import Answer, Move
+from stream.core.ladder import timer_of
+from stream.core.ledger import Ledger, Page, later
+from stream.core.order import Answer, Move, Steer
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import EntityMoved
+from stream.core.steering import same, steered
 
 
 def move(ledger: Ledger, page: Page, order: Move) -> None:
@@ -42,6 +46,19 @@ def answer(ledger: Ledger, page: Page, order: Answer) -> None:
     if _done(ledger, page, envelope, result, (order.reason, safe(order.comment))):
         answered(ledger.changes, task.name, order, envelope.time)
         _go_on(ledger, page)
+
+
+def steer(ledger: Ledger, page: Page, order: Steer) -> None:
+    """The clock, if it still stands as that person saw it; what that makes due at once is told at once."""
+    entity, timer = page.entity, timer_of(order.event.clock)
+    fire(ledger, page, ledger.now, "")
+    dial, reading = page.machine.dials.get(timer), entity.clocks.get(timer)
+    if dial is None or reading is None or entity.state not in page.machine.by_name or not same(reading, order.seen):
+        return
+    envelope = _said(ledger, page, f"{order.event.__fact_type__} {order.event.clock}", order.event, order.actor)
+    at = later(entity, envelope.time)
+    if _done(ledger, page, envelope, (steered(page.machine, entity, order.event, at), []), (Reason.MANUAL, safe(order.reason))):
+        fire(ledger, page, ledger.now, "")
 
 
 def _said(ledger: Ledger, page: Page, name: str, event: Event, actor: str) -> Envelope:

@@ -21,6 +21,8 @@ from stream.core.clock import FARTHEST, REPEATS, Clock, SlaBreached, SlaEscalate
 
 WARN, BREACH = 0, 1
 WARNED, BREACHED, ESCALATED, WITHDRAWN, EXPLAINED = "warned", "breached", "escalated", "withdrawn", "explained"
+HELD, CANCELLED = "held", "cancelled"
+"""Why a clock stands still that a person has stopped: until a person lets it go on, or for good."""
 _PREFIX = "sla "
 _encoder = msgspec.json.Encoder()
 
@@ -38,7 +40,7 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """Where one clock of one entity stands. `spent` was used up before `runs`, the instant since when it runs (None: it stands still).
 
     `level` is the rung that comes next; `breached` is when the target was passed, None again once that is withdrawn. `stands` is why it stands
-    still, a `Mode`; `stood` is since when it does, or last did.
+    still, a `Mode`, `HELD` or `CANCELLED`; `stood` is since when it does, or last did. `moved` is by how much a person put the target off.
     """
 
     target: timedelta
@@ -48,14 +50,21 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     breached: datetime | None = None
     stands: str = ""
     stood: datetime | None = None
+    moved: timedelta = timedelta(0)
+
+    @property
+    def aim(self) -> timedelta:
+        """The target as a person has moved it."""
+        return self.target + self.moved
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
-    """What an event did to a clock, for the history: warned, breached, escalated, withdrawn, explained, met or void. Durations are seconds of its
-    own time.
+    """What an event did to a clock, for the history: warned, breached, escalated, withdrawn, explained, met, void, or what a person did: moved,
+    paused, resumed, cancelled. Durations are seconds of its own time.
 
     `owner` is whose turn it was. `took` is what was used up when it was met or became void, `late` how far beyond its target that was. `due`
-    is when the target was reached. `reason` is the code of an explained breach.
+    is when the target was reached, or is after a person's order (None: it stands still), `was` what that was before. `reason` is the code of an
+    explained breach.
     """
 
     clock: str
@@ -65,6 +74,7 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     late: float = 0.0
     due: datetime | None = None
     reason: str = ""
+    was: datetime | None = None
 
 
 def encode_notes(notes: Sequence[Note]) -> str:
@@ -111,29 +121,37 @@ def begun(dial: Dial, span: timedelta, at: datetime) -> Reading:
 
 def shifted(dial: Dial, reading: Reading, mode: Mode, when: datetime, at: datetime) -> tuple[Reading, list[Note]]:
     """The reading after a move at `at` into a state of this mode, by an event of its own time `when`; and what is to be noted."""
+    if reading.stands == CANCELLED or (reading.stands == HELD and mode is Mode.RUNS):
+        return reading, []
     if mode is Mode.RUNS:
         return (reading if reading.runs is not None else replace(reading, runs=at, stands="")), []
     late = reading.breached is None or reading.breached <= when
     if reading.stands == mode or (reading.stands == Mode.MET and late):
         # Met once, it stays met until it runs again; only an event from before its breach has more to say.
         return reading, []
+    if reading.stands == HELD and mode is Mode.PAUSED:
+        if late:
+            return reading, []
+        reading, told = stopped(dial, reading, mode, when)
+        return replace(reading, stands=HELD), told
     return stopped(dial, reading, mode, when)
 
 
 def stopped(dial: Dial, reading: Reading, mode: Mode, when: datetime) -> tuple[Reading, list[Note]]:
     """Stop a clock as of `when`, or where it began to run if that was later."""
-    spent, notes = _spent(dial, reading, when), list[Note]()
+    spent, notes = spent_by(dial, reading, when), list[Note]()
     level, breached, stood = reading.level, reading.breached, reading.stood if reading.runs is None else max(reading.runs, when)
     if breached is not None and when < breached:
         notes.append(Note(dial.name, WITHDRAWN, due=breached))
         level, breached, stood = BREACH, None, when
     if mode is not Mode.PAUSED:
-        late = max(spent - reading.target, timedelta(0)).total_seconds()
+        late = max(spent - reading.aim, timedelta(0)).total_seconds()
         notes.append(Note(dial.name, mode.value, took=spent.total_seconds(), late=late))
     return replace(reading, spent=spent, runs=None, level=level, breached=breached, stands=mode, stood=stood), notes
 
 
-def _spent(dial: Dial, reading: Reading, when: datetime) -> timedelta:
+def spent_by(dial: Dial, reading: Reading, when: datetime) -> timedelta:
+    """What was used up as of `when`."""
     if reading.breached is not None and when < reading.breached and (reading.runs is None or when < reading.runs):
         # Afterwards it ran on until it last stood still, and that is taken off; with another pause in between, too much of it.
         stood = reading.stood or when
@@ -174,10 +192,10 @@ def lateness(target: Target, level: int) -> timedelta:
 
 def _point(target: Target, reading: Reading) -> timedelta | None:
     if reading.level == WARN:
-        return reading.target * (target.warn_at or 1)
+        return reading.aim * (target.warn_at or 1)
     if reading.level > BREACH and (target.repeat is None or reading.level > BREACH + REPEATS):
         return None
-    return reading.target + lateness(target, reading.level)
+    return reading.aim + lateness(target, reading.level)
 
 
 def after(target: Target, start: datetime, span: timedelta) -> datetime | None:

@@ -10,6 +10,8 @@ from typing import TypeAlias
 from stream.core.changes import Changes
 from stream.core.entity import Envelope
 from stream.core.event import Event
+from stream.core.ladder import Reading
+from stream.core.own import ClockOrder
 from stream.core.record import Record, Ref, TopicPartition
 
 
@@ -76,7 +78,20 @@ class Answer:
     comment: str = ""
 
 
-Order: TypeAlias = Deliver | Fire | Retry | Move | Answer
+@dataclass(slots=True)
+class Steer:
+    """A person's order on a clock: `event` says which and what. `seen`: the reading that the person saw; what is due is told first, and if the clock
+    then stands otherwise but for the rungs it told, nothing is done.
+    """
+
+    ref: Ref
+    event: ClockOrder
+    seen: Reading
+    actor: str
+    reason: str
+
+
+Order: TypeAlias = Deliver | Fire | Retry | Move | Answer | Steer
 
 
 @dataclass(frozen=True, slots=True)

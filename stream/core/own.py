@@ -58,8 +58,34 @@ class SlaExplained(Event, type="sla.explained"):
     reason: str
 
 
+class ClockOrder(Event):
+    """What a person does to a clock. It reaches that entity alone, which stays where it is, and is never published."""
+
+    clock: str
+
+
+class ClockMoved(ClockOrder, type="clock.moved"):
+    """Its breach comes at another instant: `at`, or `by` so many seconds of the clock's own time later (negative: earlier)."""
+
+    at: datetime | None = None
+    by: float = 0.0
+
+
+class ClockPaused(ClockOrder, type="clock.paused"):
+    """It stands still until a person lets it go on, whatever its entity does; met or void it may become."""
+
+
+class ClockResumed(ClockOrder, type="clock.resumed"):
+    """It goes on as the present state says."""
+
+
+class ClockCancelled(ClockOrder, type="clock.cancelled"):
+    """It says nothing any more: of a state, until that is entered again; across states, for good."""
+
+
 OWN_EVENTS: tuple[type[Event], ...] = (
     *(SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, SlaExplained),
     *(WaitExpired, AfterElapsed, EntityMoved, TaskOpened),
+    *(ClockMoved, ClockPaused, ClockResumed, ClockCancelled),
 )
 """The events that need no topic and no address: the library makes them for one entity."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from stream.core.clock import checked_duration
 from stream.core.entity import Entity
-from stream.core.ladder import Dial, Mode, Note, Reading, begun, due_of, shifted, stopped
+from stream.core.ladder import CANCELLED, Dial, Mode, Note, Reading, begun, due_of, shifted, stopped
 from stream.core.machine import AnyMachine
 
 
@@ -91,7 +91,7 @@ def _resting(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | 
     """The SLA of a state: met on leaving it, begun anew on entering it."""
     if not turn.path:
         return before, []
-    notes = stopped(dial, before, Mode.MET, turn.when)[1] if before is not None else []
+    notes = stopped(dial, before, Mode.MET, turn.when)[1] if before is not None and before.stands != CANCELLED else []
     notes = [replace(note, owner=dial.asks) for note in notes]
     if turn.path[-1] not in dial.modes:
         return None, notes

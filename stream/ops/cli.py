@@ -9,6 +9,7 @@ import typer
 
 from stream.ops import (
     cli_audit,
+    cli_clocks,
     cli_desk,
     cli_look,
     cli_notices,
@@ -56,6 +57,10 @@ cli.add_typer(cli_look.machines, name="machines")
 cli.command()(cli_look.why)
 cli.command()(cli_time.owners)
 cli.add_typer(cli_tasks.tasks, name="tasks")
+cli_time.clocks.command("move")(cli_clocks.move)
+cli_time.clocks.command("pause")(cli_clocks.pause)
+cli_time.clocks.command("resume")(cli_clocks.resume)
+cli_time.clocks.command("cancel")(cli_clocks.cancel)
 cli.add_typer(cli_time.clocks, name="clocks")
 cli.add_typer(cli_time.sla, name="sla")
 cli.command()(cli_look.trace)

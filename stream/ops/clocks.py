@@ -17,7 +17,8 @@ from stream.ops.site import Site
 
 
 class ClockNow(msgspec.Struct):
-    """A clock of one entity. `stands`: runs, paused, met or void; `since`: running since. `used` of its `target` was used up before that.
+    """A clock of one entity. `stands`: runs, paused, held (by a person), met, void or cancelled; `since`: running since. `used` of its `target`,
+    as a person has moved it, was used up before that.
 
     `next` is told at `due`: warned, breached or escalated; both are empty while it stands still and at the ladder's end.
     """
@@ -46,7 +47,7 @@ def clock_table(clocks: Iterable[ClockNow]) -> RenderableType:
 def _clock(name: str, due: datetime | None, reading: Reading) -> ClockNow:
     following = rung(reading.level)[1] if due else ""
     stands = reading.stands or "runs"
-    return ClockNow(clock_of(name) or name, stands, reading.runs, reading.spent, reading.target, reading.breached, following, due)
+    return ClockNow(clock_of(name) or name, stands, reading.runs, reading.spent, reading.aim, reading.breached, following, due)
 
 
 class ClockDue(msgspec.Struct):

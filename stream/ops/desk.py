@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 import msgspec
 from rich.console import RenderableType
 
 from stream.core.changes import Changes, Handled
 from stream.core.errors import StreamError
+from stream.core.ladder import Note as Said
 from stream.core.outcome import Outcome
+from stream.core.steering import MOVED
 from stream.ops.orders import AgreedStore, Note, carry_out
 from stream.ops.render import table
 from stream.ops.site import Site
@@ -68,8 +71,18 @@ def effects(changes: Changes) -> list[Effect]:
 
 
 def _effect(one: Handled) -> Effect:
-    says, clocks = tuple(m.type for m in one.messages), tuple(f"{note.clock} {note.what}" for note in one.clocks)
+    says, clocks = tuple(m.type for m in one.messages), tuple(_clock(note, one.envelope.time) for note in one.clocks)
     return Effect(*one.ref, one.envelope.type, one.outcome.value, one.from_state, one.to_state, one.error or str(one.reason), says, clocks)
+
+
+def _clock(note: Said, now: datetime) -> str:
+    """Nothing of it changes between two looks at the same clock: not what hangs on how late it is."""
+    due = "due at once" if note.due is not None and note.due <= now else f"due {_instant(note.due)}"
+    return f"{note.clock} {note.what}" + (f": due {_instant(note.was)} -> {due}" if note.what == MOVED and note.due else "")
+
+
+def _instant(at: datetime | None) -> str:
+    return at.isoformat(timespec="seconds") if at else "never"
 
 
 def refused(shown: list[Effect]) -> str:
@@ -81,10 +94,12 @@ def refused(shown: list[Effect]) -> str:
 
 
 def completed(order: Note, shown: list[Effect]) -> Note:
-    """The audit's line, with whom it concerns, and the state of each of them before and after."""
+    """The audit's line, with whom it concerns, and before and after: the state of each of them, or what the order says of clocks."""
     targets = ", ".join(dict.fromkeys(f"{one.machine}/{one.id}" for one in shown))
     before = {f"{one.machine}/{one.id}": one.from_state for one in reversed(shown)}
     after = {f"{one.machine}/{one.id}": one.to_state for one in shown}
+    if order.before is not None:
+        return replace(order, after={"clocks": [what for one in shown for what in one.clocks], "states": after})
     return replace(order, target=order.target or targets, before=before, after=after)
 
 

@@ -282,6 +282,7 @@ select
     count(*) filter (where x.what = 'breached') as breached,
     count(*) filter (where x.what = 'withdrawn') as withdrawn,
     count(*) filter (where x.what = 'void') as void,
+    count(*) filter (where x.what = 'cancelled') as cancelled,
     count(*) filter (where x.what = 'explained') as explained,
     percentile_disc(array[0.5, 0.9, 0.99]) within group (order by x.took) filter (where x.what = 'met') as took
 from history h cross join lateral jsonb_to_recordset(h.clocks::jsonb) as x (clock text, what text, owner text, took float8, late float8, reason text)

@@ -19,9 +19,9 @@ from stream.ops.site import Site
 class ClockReport(msgspec.Struct):
     """One clock of one machine, whole (`part` "") or what it did in one state, in the turn of one owner, or for one reason.
 
-    Each clock that ended was met (in time or late) or became void. `breached` counts breaches told when they happened, `withdrawn` the ones among
-    them that a late event took back; `breached_by`: whose turn it was; `explained` by the codes in `reasons`. The shares of `took` are of all that
-    were met, in the clock's own time; None where none was.
+    Each clock that ended was met (in time or late), became void, or was cancelled by a person. `breached` counts breaches told when they
+    happened, `withdrawn` the ones among them that a late event took back; `breached_by`: whose turn it was; `explained` by the codes in
+    `reasons`. The shares of `took` are of all that were met, in the clock's own time; None where none was.
     """
 
     machine: str
@@ -32,6 +32,7 @@ class ClockReport(msgspec.Struct):
     breached: int
     withdrawn: int
     void: int
+    cancelled: int
     explained: int
     breached_by: dict[str, int]
     reasons: dict[str, int]
@@ -89,14 +90,16 @@ def as_csv(report: list[ClockReport]) -> str:
     """For a spreadsheet: durations in seconds."""
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(("machine", "clock", "part", "met", "met_late", "breached", "withdrawn", "void", "explained", "p50_s", "p90_s", "p99_s"))
+    writer.writerow(
+        ("machine", "clock", "part", "met", "met_late", "breached", "withdrawn", "void", "cancelled", "explained", "p50_s", "p90_s", "p99_s")
+    )
     rows = ((r.machine, r.clock, r.part, *_counts(r), *(None if t is None else t.total_seconds() for t in (r.p50, r.p90, r.p99))) for r in report)
     writer.writerows(rows)
     return out.getvalue()
 
 
-COUNTED = ("met", "late", "breached", "withdrawn", "void", "explained")
+COUNTED = ("met", "late", "breached", "withdrawn", "void", "cancelled", "explained")
 
 
 def _counts(r: ClockReport) -> tuple[int, ...]:
-    return (r.met, r.met_late, r.breached, r.withdrawn, r.void, r.explained)
+    return (r.met, r.met_late, r.breached, r.withdrawn, r.void, r.cancelled, r.explained)

@@ -12,6 +12,7 @@ from stream.core import winding
 from stream.core.app import App
 from stream.core.ladder import Note
 from stream.core.record import Ref
+from stream.core.steering import MOVED
 from stream.ops.clocks import ClockNow, clock_table, clocks_of
 from stream.ops.queries import EntityNow, Moment, Questions, Waits
 from stream.ops.render import duration, fields, table
@@ -104,7 +105,8 @@ def _noted(note: Note) -> str:
     """`resolution breached`, `New met after 12m 5s, 2m 0s late`."""
     took = f" after {duration(timedelta(seconds=note.took))}" if note.took is not None else ""
     late = f", {duration(timedelta(seconds=note.late))} late" if note.late else ""
-    return f"{note.clock} {note.what}{took}{late}"
+    due = f" to {note.due.isoformat(timespec='seconds')}" if note.due and note.what == MOVED else ""
+    return f"{note.clock} {note.what}{took}{late}{due}"
 
 
 def _rested(timeline: list[Moment], at: int) -> timedelta | None:
