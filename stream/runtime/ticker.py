@@ -49,26 +49,28 @@ class StepGuard:
         self._monotonic = monotonic
         self._last: tuple[datetime, float] | None = None
         self._wary_until = float("-inf")
+        self.step: timedelta | None = None
+        """By how much it was stepped before the last look; None where it was not."""
 
     def calm(self, clock: datetime) -> bool:
         """Whether timers may fire after a look that read `clock`."""
         now, before = self._monotonic(), self._last
-        self._last = (clock, now)
+        self._last, self.step = (clock, now), None
         if before:
             off = (clock - before[0]) - timedelta(seconds=now - before[1])
             if abs(off) > STEP:
                 structlog.get_logger("stream").warning("the database's clock was stepped: no timer fires for a while", by=str(off), seconds=WARY)
-                self._wary_until = now + WARY
+                self._wary_until, self.step = now + WARY, off
         return now >= self._wary_until
 
 
 class Ticker:
     """Any number of tickers may run: a timer is deleted under its entity's lock, so that only one of them fires it."""
 
-    def __init__(self, feedmap: Feedmap, parts: TickerParts, stop: Stop) -> None:
+    def __init__(self, feedmap: Feedmap, parts: TickerParts, stop: Stop, guard: StepGuard | None = None) -> None:
         self._feedmap, self._parts, self._stop = feedmap, parts, stop
         self._timetable, self._store = parts.timetable(), parts.store()
-        self._known, self._guard = Watermarks(), StepGuard()
+        self._known, self._guard = Watermarks(), guard or StepGuard()
         self._outages = Trouble("ticker", stop, parts.waits)
         self._refused: dict[Ref, float] = {}
         self._rotated = float("-inf")
@@ -92,9 +94,10 @@ class Ticker:
         """One look, and one batch of what it lets fire; true when that batch was full."""
         await self._rotate()
         look = await self._timetable.feeds()
+        calm = self._is_calm(look)
         self._known = step(self._known, self._feedmap, look)
         self._say_held(look)
-        if not self._guard.calm(look.clock):
+        if not calm:
             return False
         until = self._until(look)
         limit = self._parts.batch + len(self._refused)
@@ -107,6 +110,18 @@ class Ticker:
         if fires:
             await self._fire(fires[: self._parts.batch])
         return len(fires) >= self._parts.batch
+
+    def _is_calm(self, look: Feeds) -> bool:
+        """Whether the database's clock was steady of late. By one that was stepped nothing is known, least of all how long a feed is silent."""
+        calm = self._guard.calm(look.clock)
+        if self._guard.step is not None:
+            self._known = Watermarks()
+            self._parts.waits.begin(
+                "clock stepped", f"the database's clock was stepped by {self._guard.step}: nothing fires until it was steady for {WARY:g} s"
+            )
+        elif calm:
+            self._parts.waits.end("clock stepped")
+        return calm
 
     def _say_held(self, look: Feeds) -> None:
         holds, since = held(self._known, self._feedmap, look)

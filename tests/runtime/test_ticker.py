@@ -79,14 +79,14 @@ class Kitchen:
         self.store = MemoryStore(self.database)
         self.outbox = MemoryOutbox(self.database)
         self.carry = carrying(kitchen, Settings(), telemetry.sampling)
-        parts = TickerParts(
+        self.parts = TickerParts(
             timetable=lambda: MemoryTimetable(self.database),
             store=lambda: self.store,
             carry=self.carry,
             telemetry=telemetry,
             wake=lambda: None,
         )
-        self.ticker = Ticker(kitchen.feeds, parts, Stop())
+        self.ticker = Ticker(kitchen.feeds, self.parts, Stop())
 
     async def say(self, *events: Event) -> None:
         rows: list[Outgoing] = []
