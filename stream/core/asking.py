@@ -35,9 +35,9 @@ def entered(changes: Changes, machine: AnyMachine, entity: Entity, question: str
 
 
 def breached(changes: Changes, entity: Entity, event: SlaBreached, at: datetime) -> None:
-    """Whoever is told of a breach that wants a reason is asked for it; one question of a clock is enough."""
+    """Whoever is told of a breach that wants a reason, and has none by a rule, is asked for it; one question of a clock is enough."""
     owner = event.escalate_to or event.owner
-    if event.reasons and owner:
+    if event.reasons and owner and not event.reason:
         question = f"Why was {event.clock} breached?"
         changes.asked.append(Asked(entity.ref, reason_task(event.clock), event.state, question, owner, EXPLAINS, event.reasons, at))
 

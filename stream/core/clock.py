@@ -74,9 +74,10 @@ class SlaWarned(ClockEvent, type="sla.warned"):
 
 
 class SlaBreached(ClockEvent, type="sla.breached"):
-    """The target is reached and was not met. `reasons` are the codes among which its cause is to be found."""
+    """The target is reached and was not met. `reasons` are the codes among which its cause is to be found, `reason` the one that a rule gave."""
 
     reasons: tuple[str, ...] = ()
+    reason: str = ""
 
 
 class SlaEscalated(ClockEvent, type="sla.escalated"):
@@ -109,7 +110,8 @@ class Sla(Generic[D]):
     """How long an entity may rest in the state that carries this, in business time, before `escalate_to` is told.
 
     The target is measured once, on entering. `warn_at` is the share of it (0.75) after which the state's owner is warned; `repeat`: told again
-    that long after the breach, and again, `REPEATS` times at most. `reasons`: codes for the cause of a breach, handed on with it.
+    that long after the breach, and again, `REPEATS` times at most. `reasons`: codes for the cause of a breach, handed on with it;
+    `reason` says which from the data, or "" where it cannot: then a person is asked.
     With a `calendar` only its working time counts, for all of these: `hours(8)` is then a day of eight hours, and `days(1)` three of them.
     """
 
@@ -119,6 +121,7 @@ class Sla(Generic[D]):
     repeat: timedelta | None = None
     reasons: tuple[str, ...] = ()
     calendar: Calendar | None = None
+    reason: Callable[[D], str] | None = None
 
     def __post_init__(self) -> None:
         _check("an Sla", self)
@@ -142,6 +145,7 @@ class Clock(Generic[D]):
     repeat: timedelta | None = None
     reasons: tuple[str, ...] = ()
     calendar: Calendar | None = None
+    reason: Callable[[D], str] | None = None
 
     def __post_init__(self) -> None:
         if not self.name or not self.met:
@@ -201,3 +205,5 @@ def _check(what: str, target: Target) -> None:
     if target.warn_at is not None and not 0 < target.warn_at < 1:
         raise DefinitionError(f"{what}: warn_at={target.warn_at!r} is a share of the target, above 0 and below 1")
     check_reasons(what, target.reasons)
+    if target.reason is not None and not (callable(target.reason) and target.reasons):
+        raise DefinitionError(f"{what}: reason= is a function of the data that gives one of its reasons: say them, reasons=(...)")

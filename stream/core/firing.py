@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
-
 from stream.core.advance import IGNORED, Halt, Step
 from stream.core.asking import breached
 from stream.core.booking import BEHIND, attempt, book_halt, revived
@@ -17,8 +15,9 @@ from stream.core.clock import ClockEvent, SlaBreached
 from stream.core.codec import record_of
 from stream.core.entity import Envelope, Waiting
 from stream.core.event import Event
+from stream.core.explaining import explained
 from stream.core.identity import digest, emitted_id
-from stream.core.ladder import BREACH, Dial, Note, Reading, breach_of, climbed, due_of, lateness, rung
+from stream.core.ladder import BREACH, EXPLAINED, Dial, Note, Reading, breach_of, climbed, due_of, lateness, rung
 from stream.core.ledger import Ledger, Page
 from stream.core.message import count_said
 from stream.core.outcome import Outcome, Reason
@@ -111,9 +110,12 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
         entity.clocks = {name: kept for name, kept in entity.clocks.items() if name != timer}
         return
     event, note = _told(page, dial, reading, due)
-    envelope = own_event(ledger, page, timer, event, due)
+    notes, words = [note], ""
     if isinstance(event, SlaBreached):
+        event, words = explained(machine, entity, dial, event)
+        notes += [Note(dial.name, EXPLAINED, event.owner, reason=event.reason)] if event.reason else []
         breached(ledger.changes, entity, event, due)
+    envelope = own_event(ledger, page, timer, event, due)
     reading = climbed(reading, due)
     entity.clocks = {**entity.clocks, timer: reading}
     if (following := due_of(dial, reading, due)) is not None:
@@ -123,12 +125,12 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
     rows, parked = machine.rows.get((entity.state, type(event)), ()), entity.parked
     result, messages = attempt(ledger, page, envelope, 1) if rows and not parked else (IGNORED, [])
     if isinstance(result, Step):
-        result.notes = [note, *result.notes]
-        ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, why=(reason, ""))
+        result.notes = [*notes, *result.notes]
+        ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, why=(reason, words))
         if entity.line and result.path:
             drain(ledger, page)
         return
-    ledger.moved(page, envelope, Step(entity.state, entity.data, [], notes=[note]), alert, door=_TIMERS, why=(reason, ""))
+    ledger.moved(page, envelope, Step(entity.state, entity.data, [], notes=notes), alert, door=_TIMERS, why=(reason, words))
     if result.outcome is Outcome.PARKED or (rows and parked):
         book_halt(ledger, page, envelope, result if result.outcome is Outcome.PARKED else BEHIND)
 
@@ -150,8 +152,6 @@ def _told(page: Page, dial: Dial, reading: Reading, due: datetime) -> tuple[Cloc
         late=lateness(target, level).total_seconds(),
         entered=entity.since or due,
     )
-    if isinstance(event, SlaBreached) and target.reasons:
-        event = msgspec.structs.replace(event, reasons=target.reasons)
     return event, Note(dial.name, word, event.owner, late=event.late, due=reached)
 
 

@@ -50,12 +50,12 @@ class Reading(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     breached: datetime | None = None
     stands: str = ""
     stood: datetime | None = None
-    moved: timedelta = timedelta(0)
+    moved: timedelta | None = None
 
     @property
     def aim(self) -> timedelta:
         """The target as a person has moved it."""
-        return self.target + self.moved
+        return self.target + self.moved if self.moved else self.target
 
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):

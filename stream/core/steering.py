@@ -93,4 +93,4 @@ def _moved(dial: Dial, reading: Reading, order: ClockMoved, at: datetime) -> Rea
             return f"{order.at.isoformat()} is not within the working time of {hours!r}, which the clock {dial.name!r} counts"
     if aim > FARTHEST:
         return far
-    return replace(reading, moved=max(aim, spent) - reading.target)
+    return replace(reading, moved=max(aim, spent) - reading.target or None)
