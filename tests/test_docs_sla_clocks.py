@@ -11,12 +11,17 @@ import msgspec
 import pytest
 
 from stream import App, Calendar, Event, Ref, hours
+from stream.core.ladder import Note
+from stream.core.order import Steer
+from stream.core.own import ClockCancelled, ClockMoved, ClockOrder, ClockPaused, ClockResumed
+from stream.ops.cli_clocks import signed
 from tests.core.play import NOON, Play
 from tests.pages import names_of, text_of
 
 PAGE = "patterns/sla-clocks.md"
 ID = Ref("request", "R-1")
 DUE = re.compile(r"^\| (\d{4}-\S+ \S+) \| (\d+) h \| (\d{4}-\S+ \S+) \|", re.MULTILINE)
+ORDER = re.compile(r"^\| (\d\d:\d\d) \| `(\w+)(?: --(\w+) (\S+))?` \| (\S+) \|$", re.MULTILINE)
 ROW = re.compile(r"^\| (\d\d):(\d\d) \| (?:`(.*?)`)? ?\| (?:`sla\.(\w+)` (\w+))? ?\| (.*?) \|$", re.MULTILINE)
 
 
@@ -51,6 +56,30 @@ def test_the_table_of_the_page_is_what_happens(names: dict[str, Any]) -> None:
             play.fire(ID, at)
             told.append((f"{hour}:{minute}", what, clock))
         assert (heard(play), play.state(ID)) == (told, state)
+
+
+def test_the_orders_of_the_page_move_its_clock_as_its_table_says(names: dict[str, Any]) -> None:
+    app, rows = names["app"], ORDER.findall(text_of(PAGE))
+    assert len(rows) == 6
+    kinds: dict[str, type[Event]] = {kind.__fact_type__: kind for kind in app.classes}
+    play = Play(app)
+    play.send((msgspec.convert({"request_id": ID.id, "urgent": True}, kinds["request.opened"]), -180, "1"))
+    for time, word, option, value, reached in rows:
+        play.now = instant(time)
+        seen = play.entities[ID].clocks["sla solution"]
+        play.order(Steer(ID, ordered(word, option, value), seen, "ann", "by phone"), "desk")
+        (note,) = msgspec.json.decode(play.all.history[-1].clocks, type=list[Note])
+        assert (note.clock, note.due) == ("solution", None if reached == "none" else instant(reached))
+
+
+def instant(text: str) -> datetime:
+    return datetime.combine(NOON.date(), datetime.strptime(text, "%H:%M").time(), NOON.tzinfo)
+
+
+def ordered(word: str, option: str, value: str) -> ClockOrder:
+    if word == "move":
+        return ClockMoved(clock="solution", at=instant(value)) if option == "at" else ClockMoved(clock="solution", by=signed(value).total_seconds())
+    return {"pause": ClockPaused, "resume": ClockResumed, "cancel": ClockCancelled}[word](clock="solution")
 
 
 def test_the_calendar_of_the_page_reckons_as_its_table_says(names: dict[str, Any]) -> None:

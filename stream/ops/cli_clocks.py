@@ -40,7 +40,7 @@ def move(
     """
     if (at is None) == (by is None):
         raise ConfigurationError("to when? say --at INSTANT or --by SPAN")
-    event = ClockMoved(clock=clock, at=instant(at, exact=True), by=_signed(by).total_seconds() if by is not None else 0.0)
+    event = ClockMoved(clock=clock, at=instant(at, exact=True), by=signed(by).total_seconds() if by is not None else 0.0)
     _order(Ref(machine, id), event, reason, yes, app, output)
 
 
@@ -98,7 +98,8 @@ def _order(ref: Ref, event: ClockOrder, reason: str, yes: bool, app: str | None,
     do(site, Desk(orders=[order]), note, yes, output)
 
 
-def _signed(text: str) -> timedelta:
+def signed(text: str) -> timedelta:
+    """A span with or without a sign, other than none. Raises `ConfigurationError`."""
     read = span(text.strip().removeprefix("+").removeprefix("-"), "--by")
     if not read:
         raise ConfigurationError(f"--by {text!r} moves nothing")
