@@ -41,8 +41,8 @@ proof: $(READY) ## Longer kill matrices and soaks
 	$(BIN)/python -m pytest -m proof $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure: NAME=hot_path OUT=file.json
-	$(BIN)/python -m benchmarks.$(or $(NAME),hot_path) $(if $(OUT),--out $(OUT))
+bench: $(READY) ## Measure: NAME=hot_path|end_to_end|clocks OUT=file.json [SIZE=100000]
+	$(BIN)/python -m benchmarks.$(or $(NAME),hot_path) $(if $(OUT),--out $(OUT)) $(if $(SIZE),--size $(SIZE))
 
 .PHONY: replay
 replay: $(READY) ## A log against an independent fold: LOG=path|tickets=500|calls=500 [DUP=0.05] [WORKERS=3] [KILL=10] [REOPEN=20] [CRASH=1]

@@ -142,8 +142,8 @@ class Round:
     def _spent(self) -> dict[str, float]:
         """Seconds of processor time so far."""
         children = self._stage.stack.children
-        spent = {"python": sum(_processor(child.pid) for child in self._stage.processes)}
-        spent |= {"postgres": _processor(children["postgres"].pid), "broker": _processor(children["kafka"].pid)}
+        spent = {"python": sum(processor(child.pid) for child in self._stage.processes)}
+        spent |= {"postgres": processor(children["postgres"].pid), "broker": processor(children["kafka"].pid)}
         return spent
 
 
@@ -185,7 +185,7 @@ async def said(kafka: str) -> AsyncGenerator[Callable[[], Awaitable[int]]]:
         await reader.stop()
 
 
-def _processor(pid: int) -> float:
+def processor(pid: int) -> float:
     """User and system time of a process, its children, and those of them that ended."""
     process = psutil.Process(pid)
     total = 0.0
