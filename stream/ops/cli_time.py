@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from stream.ops.clocks import due_table, read_due
+from stream.ops.clocks import due_table, held_table, read_due, read_held
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, span
 from stream.ops.render import Output, show
 from stream.ops.site import read_site
@@ -54,14 +54,19 @@ def report(
 def list_clocks(
     due_within: Annotated[str, typer.Option(help="Up to so long from now: 30m, 1h, 2d.")] = "1d",
     machine: MachineOption = None,
+    held: Annotated[bool, typer.Option("--held", help="Those that a person has paused instead, the longest first.")] = False,
     limit: LimitOption = 50,
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
     """Clocks whose next rung falls due, the first first. Overdue is what a lagging feed or a missing ticker holds; those standing still stay out.
 
-    Example: stream clocks list --due-within 1h --machine ticket
+    Examples: stream clocks list --due-within 1h --machine ticket · stream clocks list --held
     """
+    if held:
+        paused = awaited(read_held(read_site({"app": app}), machine, limit))
+        show(output, paused, held_table(paused))
+        return
     found = awaited(read_due(read_site({"app": app}), machine, span(due_within, "--due-within"), limit))
     show(output, found, due_table(found))
 

@@ -87,6 +87,40 @@ async def read_due(site: Site, machine: str | None, within: timedelta, limit: in
     ]
 
 
+class ClockHeld(msgspec.Struct):
+    """A clock that a person has paused: for how long, and what is `left` of its target in its own time, negative once that was passed."""
+
+    machine: str
+    entity_id: str
+    clock: str
+    state: str
+    owner: str
+    since: datetime | None
+    age: timedelta | None
+    left: timedelta
+
+
+async def read_held(site: Site, machine: str | None, limit: int) -> list[ClockHeld]:
+    """Of this App's machines, the longest held first."""
+    machines = {m.name: m for m in site.app.machines if machine in (None, m.name)}
+    async with questions(site.postgres) as ask:
+        rows = await ask.rows("clocks_held", list(machines), limit)
+    found: list[ClockHeld] = []
+    for row in rows:
+        name, reading, dial = row["machine"], reading_of(row["reading"]), machines[row["machine"]].dials.get(row["name"])
+        if dial is not None:
+            owner, since = dial.asks or owner_of(machines[name], row["state"]), reading.stood
+            left = reading.aim - reading.spent
+            found.append(ClockHeld(name, row["entity_id"], dial.name, row["state"], owner, since, row["now"] - since if since else None, left))
+    return found
+
+
+def held_table(clocks: Iterable[ClockHeld]) -> RenderableType:
+    """For people."""
+    names = ("machine", "id", "clock", "state", "owner", "held since", "for", "left")
+    return table("held clocks", names, [(c.machine, c.entity_id, c.clock, c.state, c.owner, c.since, c.age, c.left) for c in clocks])
+
+
 def due_table(clocks: Iterable[ClockDue]) -> RenderableType:
     """For people."""
     names = ("machine", "id", "clock", "state", "owner", "next", "due", "in", "tells", "calendar")

@@ -123,6 +123,13 @@ from timer t join entity e on e.machine = t.machine and e.id = t.entity_id
 where t.machine = any($1::text[]) and t.due_at <= stream_now() + $2::interval and t.reading is not null
 order by t.due_at, t.machine, t.entity_id, t.name limit $3;
 
+-- name: clocks_held
+-- Clocks of some machines that a person has paused, the longest first. Reads every clock that has no instant.
+select t.machine, t.entity_id, t.name, t.reading, e.state, stream_now() as now
+from timer t join entity e on e.machine = t.machine and e.id = t.entity_id
+where t.machine = any($1::text[]) and t.due_at is null and t.reading is not null and convert_from(t.reading, 'UTF8')::jsonb ->> 'stands' = 'held'
+order by (convert_from(t.reading, 'UTF8')::jsonb ->> 'stood')::timestamptz, t.machine, t.entity_id, t.name limit $2;
+
 -- name: line_of_entity
 -- What waits for one entity, in order.
 select id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error, topic, partition, "offset", value

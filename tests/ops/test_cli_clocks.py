@@ -68,6 +68,21 @@ def test_a_clock_is_paused_and_resumed_and_both_are_in_history_and_audit(lit: St
     assert lit("audit", "verify").exit_code == 0
 
 
+def test_held_clocks_are_listed_the_longest_first(lit: Stream) -> None:
+    assert answer(lit("clocks", "list", "--held", "-o", "json")) == []
+    do(lit, "pause", "late")
+    do(lit, "pause", "a")
+    found = cast("list[dict[str, Any]]", answer(lit("clocks", "list", "--held", "-o", "json")))
+    assert [(c["entity_id"], c["clock"], c["state"], c["owner"], round(c["left"], -2)) for c in found] == [
+        ("late", "on", "on", "house", -3600.0),
+        ("a", "on", "on", "house", 3600.0),
+    ]
+    assert found[0]["age"] >= found[1]["age"] >= 0
+    assert cast("list[object]", answer(lit("clocks", "list", "-o", "json"))) == []
+    assert cast("list[object]", answer(lit("clocks", "list", "--held", "--machine", "other", "-o", "json"))) == []
+    assert "held since" in lit("clocks", "list", "--held").stdout
+
+
 def test_a_clock_is_moved_by_a_span_and_to_an_instant(lit: Stream) -> None:
     (effect,) = do(lit, "move", "a", "--by", "30m")["effects"]
     assert effect["clocks"] == [f"on moved: due {(LIT + timedelta(hours=2)).isoformat()} -> due {(LIT + timedelta(hours=2.5)).isoformat()}"]
