@@ -47,23 +47,24 @@ class Break(msgspec.Struct, frozen=True):
     detail: str
 
 
-def breaks(head: Head | None, kept: Sequence[Kept], floor: int) -> Iterator[Break]:
+def breaks(head: Head | None, kept: Sequence[Kept], floor: int, anchor: Head | None = None) -> Iterator[Break]:
     """What is wrong with one entity's history, given in the order of (n, id). `head`: None where there is no such entity.
 
-    Rows with ids below `floor` were dropped by age: they are missed by nobody. The first row after dropped ones is taken with the hash it has;
-    whoever changes a row and makes every later hash anew, the head's too, is not seen here.
+    Rows with ids below `floor` were dropped by age: they are missed by nobody. `anchor` is the last of them: the row after it is proven like any
+    other. After dropped rows that left none, a row is taken with the hash it has. Whoever changes a row and makes every later hash anew, the
+    head's too, is not seen here.
     """
     if head is None:
         yield from (Break("inserted", one.row.n, one.id, "there is no such entity") for one in kept)
         return
     before: Kept | None = None
     for one in kept:
-        yield from _link_breaks(before, one, floor)
+        yield from _link_breaks(before, one, floor, anchor)
         before = one
     yield from _end_breaks(head, before, floor)
 
 
-def _link_breaks(before: Kept | None, one: Kept, floor: int) -> Iterator[Break]:
+def _link_breaks(before: Kept | None, one: Kept, floor: int, anchor: Head | None) -> Iterator[Break]:
     last_n, last_id, hash = (before.row.n, before.id, before.row.hash) if before else (0, 0, b"")
     n = one.row.n
     if n <= last_n:
@@ -71,10 +72,19 @@ def _link_breaks(before: Kept | None, one: Kept, floor: int) -> Iterator[Break]:
     elif n > last_n + 1:
         if not 0 < one.prev_id < floor:
             yield Break("removed", n - 1, 0, f"rows {last_n + 1} to {n - 1} are missing before row {one.id}")
+        elif anchor is not None and anchor.n == n - 1:
+            yield from _anchor_breaks(anchor, one)
     elif one.prev_id != last_id:
         yield Break("reordered", n, one.id, f"it follows row {one.prev_id}, and row {last_id} stands before it")
     elif link(hash, one.row) != one.row.hash:
         yield Break("changed", n, one.id, "its hash is not that of what it says, after the row before it")
+
+
+def _anchor_breaks(anchor: Head, one: Kept) -> Iterator[Break]:
+    if anchor.last_id != one.prev_id:
+        yield Break("reordered", one.row.n, one.id, f"it follows row {one.prev_id}, and row {anchor.last_id} stood before it")
+    elif link(anchor.hash, one.row) != one.row.hash:
+        yield Break("changed", one.row.n, one.id, "its hash is not that of what it says, after the dropped row before it")
 
 
 def _end_breaks(head: Head, last: Kept | None, floor: int) -> Iterator[Break]:

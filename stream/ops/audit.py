@@ -52,9 +52,9 @@ async def _walk(connection: Connection, progress: Progress) -> Found:
     await connection.execute("chains")
     async for ref, rows in _entities(connection):
         first = rows[0]
-        head = None if first["head_n"] is None else Head(first["head_n"], first["head_id"], bytes(first["head_hash"]))
+        head, anchor = (_end(first, name) for name in ("head", "anchor"))
         kept = [_kept(ref, row) for row in rows if row["id"] is not None]
-        for one in breaks(head, kept, floor):
+        for one in breaks(head, kept, floor, anchor):
             told.breaks += 1
             if len(told.found) < KEPT:
                 told.found.append((ref.machine, ref.id, one))
@@ -75,6 +75,10 @@ async def _entities(connection: Connection) -> AsyncIterator[tuple[Ref, list[asy
             mine.append(row)
     if mine:
         yield ref, mine
+
+
+def _end(row: asyncpg.Record, name: str) -> Head | None:
+    return None if row[f"{name}_n"] is None else Head(row[f"{name}_n"], row[f"{name}_id"], bytes(row[f"{name}_hash"]))
 
 
 def _kept(ref: Ref, row: asyncpg.Record) -> Kept:

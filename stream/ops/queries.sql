@@ -179,11 +179,12 @@ insert into audit (actor, action, target, reason, before, after) values ($1, $2,
 declare chains no scroll cursor for
 select
     coalesce(e.machine, h.machine) as machine, coalesce(e.id, h.entity_id) as entity_id,
-    e.n as head_n, e.last_id as head_id, e.chain as head_hash,
+    e.n as head_n, e.last_id as head_id, e.chain as head_hash, a.n as anchor_n, a.id as anchor_id, a.hash as anchor_hash,
     h.id, h.prev_id, h.n, h.outcome, h.reason, h.event_id, h.event_type, h.source, h.actor, h.from_state, h.to_state, h.time, h.at,
     h.correlation_id, h.causation_id, h.trace_id, h.door, h.error, h.hash, h.clocks
 from (select machine, id, n, last_id, chain from entity where n > 0) e
 full join history h on h.machine = e.machine and h.entity_id = e.id
+left join history_anchor a on a.machine = e.machine and a.entity_id = e.id
 order by machine, entity_id, h.n, h.id;
 
 -- name: more_chains

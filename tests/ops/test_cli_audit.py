@@ -107,6 +107,20 @@ def test_rows_dropped_by_age_are_missed_by_nobody(at_database: Stream, played: s
     assert broken(at_database) == [("removed", "l2", 2)]
 
 
+def test_the_row_after_those_dropped_by_age_is_proven_by_their_anchor(at_database: Stream, played: str, database: str) -> None:
+    size = 4_000_000
+    moved = f"update history set id = id + {size}, prev_id = case when n > 2 then prev_id + {size} else prev_id end where n > 1"
+    tamper(database, "select make_partitions('history', 4000000, 8000000, 1)", moved, f"update entity set last_id = last_id + {size}")
+    tamper(database, f"select setval('history_id', {3 * size})", "update clock set ahead = interval '2 days'")
+    tamper(database, "do $$ begin if drop_history('1 day', 4000000) <> array['dropped history_p0'] then raise 'kept'; end if; end $$")
+    code, found = verified(at_database)
+    assert (code, found["floor"], found["rows"], found["found"]) == (0, size, 3, [])
+    tamper(database, "update history set actor = 'eve' where entity_id = 'l1' and n = 2")
+    assert broken(at_database) == [("changed", "l1", 2)]
+    tamper(database, "update history set actor = 'bob', prev_id = prev_id + 1 where entity_id = 'l1' and n = 2")
+    assert broken(at_database) == [("reordered", "l1", 2)]
+
+
 def test_what_people_ordered_is_listed(at_database: Stream, played: str) -> None:
     assert at_database("parked", "skip", "lamp", "l2", "--reason", "broken for good").exit_code == 0
     (order,) = cast("list[dict[str, Any]]", answer(at_database("audit", "list", "-o", "json")))
