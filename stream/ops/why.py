@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
 from stream.core.event import wire_type
+from stream.core.ladder import HELD
 from stream.core.machine import AnyMachine
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Ref
@@ -198,8 +200,12 @@ def _rests(facts: Facts) -> Why:
     turn = f"; it is the turn of {owner}" if owner else ""
     due = _first_due(facts)
     until = f"; {due[0]} falls due {due[1]:%Y-%m-%d %H:%M:%S} UTC (in {duration(due[1] - facts.now)})" if due else ""
-    text = f"nothing is wrong: it rests in {entity.state} and waits for {_list(_awaited(facts))}{turn}{until}"
-    return facts.why("rests", entity.since, text)
+    stilled = [c.clock for c in facts.told.clocks if c.stands == HELD]
+    held = f"; a person holds the clock {_list([repr(clock) for clock in stilled])}" if stilled else ""
+    text = f"nothing is wrong: it rests in {entity.state} and waits for {_list(_awaited(facts))}{turn}{until}{held}"
+    return facts.why(
+        "rests", entity.since, text, shlex.join(["stream", "clocks", "resume", entity.machine, entity.id, stilled[0]]) if stilled else ""
+    )
 
 
 _LOOKS: Sequence[Callable[[Facts], Why | None]] = (

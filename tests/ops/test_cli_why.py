@@ -97,6 +97,13 @@ def test_one_that_rests_waits_for_events_and_a_clock(at_database: Stream, shinin
     assert "nothing is wrong" in at_database("why", "lamp", "l4").stdout
 
 
+def test_a_clock_that_a_person_holds_is_named_with_the_way_to_let_it_go(at_database: Stream, shining: str) -> None:
+    assert at_database("clocks", "pause", "lamp", "l4", "on", "--reason", "x", "--yes").exit_code == 0
+    found = asked(at_database, "l4")
+    assert found["sentence"].endswith("it is the turn of house; a person holds the clock 'on'")
+    assert found["command"] == "stream clocks resume lamp l4 on"
+
+
 def test_a_clock_that_did_not_fire_is_the_cause(at_database: Stream, shining: str, database: str) -> None:
     change(database, "update clock set ahead = interval '3 hours'")
     assert asked(at_database, "l4")["cause"] == "timer_overdue"
