@@ -12,6 +12,7 @@ from stream.core.changes import DeadLetter, Message
 from stream.core.entity import Envelope, Waiting
 from stream.core.errors import RAISED, MalformedError, described
 from stream.core.ledger import Ledger, Page, is_own, later
+from stream.core.numbering import number_of, turn
 from stream.core.outcome import Outcome, Reason
 from stream.core.text import unsafe_text
 
@@ -27,6 +28,17 @@ def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> t
         return result, ledger.composed(page, envelope, [*result.said, *ledger.withdrawn(page, envelope, result)], start)
     except RAISED as error:  # the author's code: it fails as a value, and this entity waits
         return failed(described(error)), []
+
+
+def attempt_in_turn(ledger: Ledger, page: Page, envelope: Envelope, waiting: Waiting | None) -> tuple[Step | Halt, list[Message]]:
+    """`attempt`, if it is this event's turn by its number; which is used up then, unless the event parks."""
+    number = number_of(page.machine, envelope.event)
+    if halt := turn(page.entity, number, waiting):
+        return halt, []
+    result, messages = attempt(ledger, page, envelope)
+    if isinstance(result, Step) or result.outcome is not Outcome.PARKED:
+        ledger.used(page, number)
+    return result, messages
 
 
 def book_halt(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting | None = None) -> Outcome:

@@ -16,12 +16,13 @@ from datetime import datetime
 
 from stream.core import desk
 from stream.core.advance import Halt
-from stream.core.booking import BEHIND, attempt, book_halt, failed, put_back, revived, safe
+from stream.core.booking import BEHIND, attempt_in_turn, book_halt, failed, put_back, revived, safe
 from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Entity, Envelope, Waiting
 from stream.core.firing import drain, fire
 from stream.core.ledger import Ledger, Page, Revive
-from stream.core.order import Decoded, Deliver, Fire, Move, Order, Retry, Steer
+from stream.core.numbering import number_of
+from stream.core.order import Decoded, Deliver, Fire, Order, Retry
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref
 from stream.core.route import Routes
@@ -75,21 +76,15 @@ def decide(
     for order in orders:
         if isinstance(order, Deliver):
             _deliver(ledger, order)
-        elif isinstance(order, Fire):
-            ledger.where = door
-            fire(ledger, ledger.page(order.ref), order.upto, "silent_feed" if order.marked else "")
+            continue
+        ledger.where = door
+        page = ledger.page(order.ref)
+        if isinstance(order, Fire):
+            fire(ledger, page, order.upto, "silent_feed" if order.marked else "")
         elif isinstance(order, Retry):
-            ledger.where = door
-            _retry(ledger, ledger.page(order.ref), order)
-        elif isinstance(order, Move):
-            ledger.where = door
-            desk.move(ledger, ledger.page(order.ref), order)
-        elif isinstance(order, Steer):
-            ledger.where = door
-            desk.steer(ledger, ledger.page(order.ref), order)
+            _retry(ledger, page, order)
         else:
-            ledger.where = door
-            desk.answer(ledger, ledger.page(order.ref), order)
+            desk.obey(ledger, page, order)
     return ledger.close()
 
 
@@ -118,13 +113,15 @@ def _take(ledger: Ledger, page: Page, envelope: Envelope, waiting: Waiting | Non
         fire(ledger, page, envelope.time, "")
     if page.entity.line and page.entity.parked:
         return book_halt(ledger, page, envelope, BEHIND, waiting)
-    result, messages = attempt(ledger, page, envelope)
+    result, messages = attempt_in_turn(ledger, page, envelope, waiting)
     if isinstance(result, Halt):
-        return book_halt(ledger, page, envelope, result, waiting)
-    ledger.moved(page, envelope, result, messages, door=ledger.door)
-    if page.entity.line and result.path:
+        outcome, leads = book_halt(ledger, page, envelope, result, waiting), bool(page.machine.order_by)
+    else:
+        outcome, leads = Outcome.APPLIED, bool(page.machine.order_by or result.path)
+        ledger.moved(page, envelope, result, messages, door=ledger.door)
+    if page.entity.line and leads and not page.entity.parked:
         drain(ledger, page)
-    return Outcome.APPLIED
+    return outcome
 
 
 def _retry(ledger: Ledger, page: Page, order: Retry) -> None:
@@ -157,6 +154,7 @@ def _again(ledger: Ledger, page: Page, waiting: Waiting, order: Retry, n: int) -
         book_halt(ledger, page, envelope, failed(order.fault), waiting)
     elif order.skip and n == 0:
         ledger.halted(page, envelope, Halt(Outcome.REJECTED, Reason.MANUAL, safe(order.skip)), door=ledger.door, actor=order.actor)
+        ledger.used(page, number_of(page.machine, envelope.event))
     else:
         _take(ledger, page, envelope, waiting)
 

@@ -1,4 +1,4 @@
-"""What a person orders of one entity: into another state, an answer to its task, or something of a clock.
+"""What a person orders of one entity: another state, an answer to its task, something of a clock, or to go on without a number.
 
 What is due comes first, as before any event.
 
@@ -13,19 +13,34 @@ from stream.core.booking import attempt, safe
 from stream.core.changes import Handled, Message
 from stream.core.entity import Envelope
 from stream.core.event import Event
-from stream.core.firing import drain, fire, own_event
+from stream.core.firing import drain, fire, own_event, pass_gap
 from stream.core.ladder import timer_of
 from stream.core.ledger import Ledger, Page, later
-from stream.core.order import Answer, Move, Steer
+from stream.core.numbering import held
+from stream.core.order import Answer, Move, Release, Steer
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import EntityMoved
 from stream.core.steering import same, steered
 
 
-def move(ledger: Ledger, page: Page, order: Move) -> None:
+def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> None:
+    """Carry out an order."""
+    fire(ledger, page, ledger.now, "")
+    if isinstance(order, Move):
+        _move(ledger, page, order)
+    elif isinstance(order, Answer):
+        _answer(ledger, page, order)
+    elif isinstance(order, Steer):
+        _steer(ledger, page, order)
+    elif held(page.entity):
+        pass_gap(ledger, page, ledger.now, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)), actor=order.actor)
+        ledger.lined(page)
+        _go_on(ledger, page)
+
+
+def _move(ledger: Ledger, page: Page, order: Move) -> None:
     """Into the state, if it is still where that person saw it; its clocks, its task, and who waited for it follow."""
     entity = page.entity
-    fire(ledger, page, ledger.now, "")
     if not entity.born or entity.state != order.seen or order.to not in page.machine.by_name:
         return
     envelope = _said(ledger, page, "move", EntityMoved(to=order.to), order.actor)
@@ -33,10 +48,9 @@ def move(ledger: Ledger, page: Page, order: Move) -> None:
         _go_on(ledger, page)
 
 
-def answer(ledger: Ledger, page: Page, order: Answer) -> None:
+def _answer(ledger: Ledger, page: Page, order: Answer) -> None:
     """The event, if the task is still open and that person's: the task's row is what makes a second answer come too late."""
     entity = page.entity
-    fire(ledger, page, ledger.now, "")
     task = entity.tasks.get(order.task)
     if task is None:
         return
@@ -48,10 +62,9 @@ def answer(ledger: Ledger, page: Page, order: Answer) -> None:
         _go_on(ledger, page)
 
 
-def steer(ledger: Ledger, page: Page, order: Steer) -> None:
+def _steer(ledger: Ledger, page: Page, order: Steer) -> None:
     """The clock, if it still stands as that person saw it; what that makes due at once is told at once."""
     entity, timer = page.entity, timer_of(order.event.clock)
-    fire(ledger, page, ledger.now, "")
     dial, reading = page.machine.dials.get(timer), entity.clocks.get(timer)
     if dial is None or reading is None or entity.state not in page.machine.by_name or not same(reading, order.seen):
         return

@@ -64,7 +64,7 @@ class Timer(msgspec.Struct, frozen=True, gc=False):
 class Waiting(msgspec.Struct, gc=False):
     """An admitted event that waits in an entity's line, deferred or parked. `id` is 0 until the store has numbered it; order is by id.
 
-    `outcome` is DEFERRED or PARKED; `until` is when a deferred one is rejected.
+    `outcome` is DEFERRED or PARKED; `until` is when a deferred one is rejected, or the gap before it is passed over. `number`: see `core.numbering`.
     """
 
     ref: Ref
@@ -79,6 +79,7 @@ class Waiting(msgspec.Struct, gc=False):
     error: str = ""
     attempts: int = 0
     until: datetime | None = None
+    number: int | None = None
 
 
 @dataclass(slots=True)
@@ -87,7 +88,8 @@ class Entity:
 
     `since`: when its state was entered; `time`: its latest move; both business time and never going back. `n` counts its history rows,
     `last_id` and `chain` are the id and hash of the latest one. `sequences` counts messages by "topic/key". `timers` are due instants and
-    `clocks` the readings of clocks, both by the timer's name. `tasks` are the open ones by id, known only to a person's order.
+    `clocks` the readings of clocks, both by the timer's name. `tasks` are the open ones by id, known only to a person's order. `number` is
+    that of the last event which had its turn, where a machine orders by numbers.
     """
 
     ref: Ref
@@ -104,6 +106,7 @@ class Entity:
     timers: dict[str, datetime] = field(default_factory=dict[str, datetime])
     clocks: dict[str, Reading] = field(default_factory=dict[str, Reading])
     line: list[Waiting] = field(default_factory=list[Waiting])
+    number: int = 0
     tasks: dict[int, Open] = field(default_factory=dict[int, Open])
 
     @property

@@ -9,8 +9,8 @@ from datetime import datetime
 
 from stream.core.advance import IGNORED, Halt, Step
 from stream.core.asking import breached
-from stream.core.booking import BEHIND, attempt, book_halt, revived
-from stream.core.changes import Message
+from stream.core.booking import BEHIND, attempt, attempt_in_turn, book_halt, revived
+from stream.core.changes import Handled, Message
 from stream.core.clock import ClockEvent, SlaBreached
 from stream.core.codec import record_of
 from stream.core.entity import Envelope, Waiting
@@ -20,8 +20,9 @@ from stream.core.identity import digest, emitted_id
 from stream.core.ladder import BREACH, EXPLAINED, Dial, Note, Reading, breach_of, climbed, due_of, lateness, rung
 from stream.core.ledger import Ledger, Page
 from stream.core.message import count_said
+from stream.core.numbering import candidates, held, missing
 from stream.core.outcome import Outcome, Reason
-from stream.core.own import AfterElapsed, WaitExpired
+from stream.core.own import AfterElapsed, GapPassed, WaitExpired
 from stream.core.winding import owner_of
 
 _TIMERS = "timers"
@@ -54,7 +55,7 @@ def drain(ledger: Ledger, page: Page) -> None:
         return
     page.draining = True
     while page.entity.line and not page.entity.parked:
-        if not _drained(ledger, page, page.entity.line[0]):
+        if not any(_drained(ledger, page, waiting) for waiting in candidates(page.machine, page.entity)):
             break
     page.draining = False
 
@@ -66,16 +67,16 @@ def _drained(ledger: Ledger, page: Page, waiting: Waiting) -> bool:
         return True
     fire(ledger, page, envelope.time, "")
     line = page.entity.line
-    if page.entity.parked or not line or line[0] is not waiting:
+    if page.entity.parked or not any(other is waiting for other in line):
         return True
-    result, messages = attempt(ledger, page, envelope)
+    result, messages = attempt_in_turn(ledger, page, envelope, waiting)
     if isinstance(result, Step):
-        _leaves(ledger, page)
+        _leaves(ledger, page, waiting)
         ledger.moved(page, envelope, result, messages, door=ledger.door)
         return True
     if result.outcome is Outcome.DEFERRED:
-        return False
-    _leaves(ledger, page)
+        return _stays(ledger, page, envelope, result, waiting)
+    _leaves(ledger, page, waiting)
     if result.outcome is Outcome.PARKED:
         waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, result.error, None
         waiting.attempts += 1
@@ -87,8 +88,18 @@ def _drained(ledger: Ledger, page: Page, waiting: Waiting) -> bool:
     return True
 
 
-def _leaves(ledger: Ledger, page: Page) -> None:
-    del page.entity.line[0]
+def _stays(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting) -> bool:
+    """Deferred: as before, or now that its number had its turn; then others may be next."""
+    if waiting.reason is not Reason.GAP:
+        return False
+    waiting.reason, waiting.until = Reason(halt.reason), ledger.until(page, envelope, halt)
+    page.changed.add(waiting.id)
+    ledger.lined(page)
+    return True
+
+
+def _leaves(ledger: Ledger, page: Page, waiting: Waiting) -> None:
+    page.entity.line[:] = [other for other in page.entity.line if other is not waiting]
     ledger.lined(page)
     ledger.count("drained")
 
@@ -171,7 +182,8 @@ def _elapse(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -
 def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
     """Reject what has waited too long, and tell the alerts topic."""
     entity = page.entity
-    for waiting in [w for w in entity.line if w.until is not None and w.until <= due]:
+    gaps = [w for w in held(entity) if w.until is not None and w.until <= due]
+    for waiting in [w for w in entity.line if w.until is not None and w.until <= due and w.reason is not Reason.GAP]:
         envelope = revived(ledger, page, waiting)
         if envelope is None:
             continue
@@ -192,7 +204,30 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         )
         cause = own_event(ledger, page, f"limit {told}", event, due)
         ledger.said(page, ledger.composed(page, cause, [event]))
+    for waiting in gaps:
+        # Should another gap come after this one, it has a time of its own.
+        waiting.until = due + page.machine.gap_within
+        page.changed.add(waiting.id)
+    if gaps:
+        pass_gap(ledger, page, due, door=_TIMERS)
     ledger.lined(page)
-    if entity.born and not entity.parked:
+    if (entity.born or gaps) and not entity.parked:
         # What left may have been all that held back those behind it.
         drain(ledger, page)
+
+
+def pass_gap(ledger: Ledger, page: Page, due: datetime, *, door: str, why: tuple[str, str] = ("", ""), actor: str = "") -> None:
+    """Go on with the first held number, and tell whom it concerns which are missing. Drains nothing yet."""
+    entity, first = page.entity, held(page.entity)[0].number or 0
+    name, id = entity.ref
+    owner = owner_of(page.machine, entity.state or page.machine.birth)
+    event = GapPassed(machine=name, entity_id=id, state=entity.state, owner=owner, missing=missing(entity), following=first, due=due)
+    envelope = own_event(ledger, page, f"gap {first}", event, due)
+    envelope.actor = actor or None
+    messages = ledger.composed(page, envelope, [event])
+    if entity.born:
+        ledger.moved(page, envelope, Step(entity.state, entity.data, []), messages, door=door, why=why)
+    else:
+        ledger.said(page, messages)
+        ledger.changes.handled.append(Handled(envelope, entity.ref, Outcome.APPLIED, why[0], "", "", "", messages))
+    ledger.used(page, first - 1)

@@ -16,6 +16,7 @@ from stream.core.event import Event, Fact
 from stream.core.ladder import WITHDRAWN, Note, Reading, encode_notes, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.message import compose, count_said
+from stream.core.numbering import number_of
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
@@ -133,6 +134,7 @@ class Ledger:
                 error=halt.error,
                 attempts=int(halt.reason == Reason.HANDLER_FAILED),
                 until=until,
+                number=number_of(page.machine, e.event),
             )
         )
         self.lined(page)
@@ -141,8 +143,16 @@ class Ledger:
         if halt.outcome is not Outcome.DEFERRED:
             return None
         machine, entity = page.machine, page.entity
+        if halt.reason == Reason.GAP:
+            return later(entity, envelope.time) + machine.gap_within
         within = machine.by_name[entity.state].defers_within if entity.born else machine.unborn_within
         return later(entity, envelope.time) + within
+
+    def used(self, page: Page, number: int | None) -> None:
+        """An event of this number had its turn."""
+        if number is not None and number > page.entity.number:
+            page.entity.number = number
+            page.touched = True
 
     def lined(self, page: Page) -> None:
         """The line changed: its earliest time limit is one timer."""

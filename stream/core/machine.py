@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypeVar, cast
+from typing import Any, Generic, Literal, TypeVar, cast, get_args
 
 import msgspec
 
@@ -26,6 +26,9 @@ class Machine(Generic[D]):
 
     `unborn`: what becomes of an event for an entity that does not exist and that no `opens` row takes; a deferred one is rejected after
     `unborn_within` of business time. `events` says which entity an event is about.
+
+    `order_by` names the field in which events of an entity are numbered 1, 2, 3 ...: what comes before its turn is held, after `gap_within` of
+    business time the gap is told and passed over, and what comes after that is rejected as `late`. Events without the field come as they come.
     """
 
     name: str
@@ -35,6 +38,8 @@ class Machine(Generic[D]):
     clocks: Sequence[Clock[D]] = ()
     unborn: Literal["defer", "reject", "ignore"] = "defer"
     unborn_within: timedelta = timedelta(days=1)
+    order_by: str = ""
+    gap_within: timedelta = timedelta(days=1)
     version: int = 1
     states: tuple[State[D], ...] = field(init=False)
     rows: dict[tuple[str, type[Event]], tuple[Transition[D], ...]] = field(init=False, repr=False)
@@ -43,6 +48,7 @@ class Machine(Generic[D]):
     by_name: dict[str, State[D]] = field(init=False, repr=False)
     dials: dict[str, Dial] = field(init=False, repr=False)
     decoder: msgspec.json.Decoder[D] = field(init=False, repr=False)
+    numbered: frozenset[type[Event]] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         by_name = _states(self)
@@ -56,6 +62,7 @@ class Machine(Generic[D]):
         _set(self, "settling", _timed(self, lambda row: row.event is None and row.after is None))
         _set(self, "afters", _timed(self, lambda row: row.after is not None))
         _set(self, "dials", _dials(self))
+        _set(self, "numbered", _numbered(self))
         _check_reach(self)
         for kind in self.takes:
             _check_event(self, kind)
@@ -105,6 +112,20 @@ def _field_reader(name: str) -> Ids:
 
 def _set(machine: AnyMachine, name: str, value: object) -> None:
     object.__setattr__(machine, name, value)
+
+
+def _numbered(machine: AnyMachine) -> frozenset[type[Event]]:
+    """The classes with the field that orders them; the others come as they come."""
+    if not machine.order_by:
+        return frozenset()
+    fields = {kind: msgspec.structs.fields(kind) for kind in machine.takes if kind not in OWN_EVENTS}
+    found = {kind: field.type for kind, known in fields.items() for field in known if field.name == machine.order_by}
+    if not found:
+        raise DefinitionError(f"{machine.name}: order_by={machine.order_by!r} is a field of no event that it takes")
+    for kind, type_ in found.items():
+        if (get_args(type_) or (type_,))[0] is not int:
+            raise DefinitionError(f"{machine.name}: order_by={machine.order_by!r} is no int in {kind.__name__}")
+    return frozenset(found)
 
 
 def _sources(row: Transition[D], states: Sequence[State[D]]) -> Sequence[State[D]]:

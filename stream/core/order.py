@@ -91,7 +91,16 @@ class Steer:
     reason: str
 
 
-Order: TypeAlias = Deliver | Fire | Retry | Move | Answer | Steer
+@dataclass(slots=True)
+class Release:
+    """A person's order: go on without the numbers that are missing. Where none is held back any more, nothing is done."""
+
+    ref: Ref
+    actor: str
+    reason: str
+
+
+Order: TypeAlias = Deliver | Fire | Retry | Move | Answer | Steer | Release
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class Reason(StrEnum):
     NOT_ALLOWED = "not_allowed"
     EARLY = "early"
     UNBORN = "unborn"
+    GAP = "gap"
+    LATE = "late"
     DEFERRED_TOO_LONG = "deferred_too_long"
     HANDLER_FAILED = "handler_failed"
     BEHIND = "behind"

@@ -24,6 +24,21 @@ class WaitExpired(Event, type="wait.expired"):
     owner: str = ""
 
 
+class GapPassed(Event, type="gap.passed"):
+    """Numbers of an entity's events did not come: after its limit, or by a person's order, it goes on with `following`.
+
+    `missing` are those passed over, in words.
+    """
+
+    machine: str
+    entity_id: str
+    state: str
+    owner: str
+    missing: str
+    following: int
+    due: datetime
+
+
 class AfterElapsed(Event, type="after.elapsed"):
     """An entity rested long enough for its `row`-th `after` of that state. It reaches that entity alone and is never published."""
 
@@ -85,7 +100,7 @@ class ClockCancelled(ClockOrder, type="clock.cancelled"):
 
 OWN_EVENTS: tuple[type[Event], ...] = (
     *(SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, SlaExplained),
-    *(WaitExpired, AfterElapsed, EntityMoved, TaskOpened),
+    *(WaitExpired, GapPassed, AfterElapsed, EntityMoved, TaskOpened),
     *(ClockMoved, ClockPaused, ClockResumed, ClockCancelled),
 )
 """The events that need no topic and no address: the library makes them for one entity."""

@@ -10,7 +10,7 @@ from stream.core.changes import Message, Notice
 from stream.core.clock import ClockEvent, SlaWarned, SlaWithdrawn
 from stream.core.directory import Directory
 from stream.core.event import Fact
-from stream.core.own import TaskOpened, WaitExpired
+from stream.core.own import GapPassed, TaskOpened, WaitExpired
 
 _encode = msgspec.json.Encoder().encode
 _BODY = {
@@ -24,7 +24,7 @@ def addressee(fact: Fact) -> str:
 
     A warning is for whoever has the turn, a breach for whom it is escalated to, and so is what takes it back.
     """
-    if isinstance(fact, SlaWarned | TaskOpened | WaitExpired):
+    if isinstance(fact, SlaWarned | TaskOpened | WaitExpired | GapPassed):
         return fact.owner
     if isinstance(fact, ClockEvent | SlaWithdrawn):
         return fact.escalate_to or fact.owner

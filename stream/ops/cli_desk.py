@@ -11,7 +11,7 @@ import typer
 from stream.core.codec import record_of
 from stream.core.errors import ConfigurationError
 from stream.core.identity import emitted_id
-from stream.core.order import Move
+from stream.core.order import Move, Release
 from stream.core.record import Ref
 from stream.core.task import LONGEST
 from stream.ops.command import AppOption, OutputOption, awaited, instant, no
@@ -91,6 +91,27 @@ def move(
         yes,
         output,
     )
+
+
+def release(
+    machine: Annotated[str, typer.Argument(help="The machine's name.")],
+    id: Annotated[str, typer.Argument(help="The entity's id.")],
+    reason: ReasonOption,
+    yes: YesOption = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Go on without the numbers that an entity waits for. Should one of them still come, it is rejected as late.
+
+    Example: stream entities release order O-1 --reason "number 4 was never sent"
+    """
+    site, why = read_site({"app": app}), checked_reason(reason)
+    found = site.app.machine(machine)
+    if found is None:
+        raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    if not found.order_by:
+        raise ConfigurationError(f"{machine} takes its events in whatever order they come: it has no order_by=")
+    do(site, Desk(orders=[Release(Ref(machine, id), actor(), why)]), Note(actor(), "entities release", f"{machine}/{id}", why), yes, output)
 
 
 def checked_reason(reason: str) -> str:

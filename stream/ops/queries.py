@@ -48,6 +48,7 @@ class EntityNow(msgspec.Struct):
     n: int
     last_id: int
     holds: int
+    number: int = 0
 
 
 class Moment(msgspec.Struct):
@@ -97,6 +98,7 @@ class Waits(msgspec.Struct):
     partition: int
     offset: int
     value: bytes | None
+    number: int | None = None
 
 
 class Parked(msgspec.Struct):

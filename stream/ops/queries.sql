@@ -98,7 +98,7 @@ where ($1::text is null or machine = $1) and ($2::text is null or state = $2) an
 order by machine, id limit $5;
 
 -- name: entity
-select machine, id, version, machine_version, state, data, since, time, n, last_id, holds from entity where machine = $1 and id = $2;
+select machine, id, version, machine_version, state, data, since, time, n, last_id, holds, number from entity where machine = $1 and id = $2;
 
 -- name: timeline
 -- The latest `$2` history rows of one entity, by the ids that each row has of the one before it.
@@ -132,7 +132,7 @@ order by (convert_from(t.reading, 'UTF8')::jsonb ->> 'stood')::timestamptz, t.ma
 
 -- name: line_of_entity
 -- What waits for one entity, in order.
-select id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error, topic, partition, "offset", value
+select id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error, topic, partition, "offset", value, number
 from waiting where machine = $1 and entity_id = $2 order by id;
 
 -- name: parked

@@ -77,6 +77,7 @@ def entity_tables(told: Told) -> list[RenderableType]:
         ("since", e.since),
         ("latest move", e.time),
         ("moves", e.version),
+        ("number", e.number or None),
         ("data", None if e.data is None else orjson.dumps(e.data)),
     ]
     parts: list[RenderableType] = [fields(f"{e.machine}/{e.id}", head)]
@@ -89,8 +90,8 @@ def entity_tables(told: Told) -> list[RenderableType]:
     if told.tasks:
         parts.append(tasks_table(told.tasks))
     if told.line:
-        rows = [(w.id, w.event_type, w.event_id, w.outcome, w.reason, w.since, w.until, w.error) for w in told.line]
-        parts.append(table("line", ("id", "event", "event id", "outcome", "reason", "since", "until", "error"), rows))
+        rows = [(w.id, w.number, w.event_type, w.event_id, w.outcome, w.reason, w.since, w.until, w.error) for w in told.line]
+        parts.append(table("line", ("id", "number", "event", "event id", "outcome", "reason", "since", "until", "error"), rows))
     return parts
 
 

@@ -11,6 +11,7 @@ import msgspec
 from stream.core.event import wire_type
 from stream.core.ladder import HELD
 from stream.core.machine import AnyMachine
+from stream.core.numbering import spans
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Ref
 from stream.core.task import clock_asked
@@ -148,6 +149,18 @@ def _overdue(facts: Facts) -> Why | None:
     return facts.why("timer_overdue", due[1], text, "stream status")
 
 
+def _gap(facts: Facts) -> Why | None:
+    entity, machine = facts.told.entity, facts.machine
+    waits = sorted((w for w in facts.told.line if w.reason == "gap"), key=lambda w: w.number or 0)
+    if machine is None or not waits:
+        return None
+    here = [w.number or 0 for w in waits]
+    first = waits[0]
+    text = f"it waits for number {spans([range(entity.number + 1, here[0])])} of its events since {facts.ago(min(w.since for w in waits))}"
+    command = f"stream entities release {entity.machine} {entity.id} --reason, to go on without"
+    return facts.why("gap", first.since, f"{text}; {', '.join(map(str, here))} came already{_passed_over(first)}", command)
+
+
 def _early(facts: Facts) -> Why | None:
     head = next(iter(facts.told.line), None)
     if head is None:
@@ -209,7 +222,7 @@ def _rests(facts: Facts) -> Why:
 
 
 _LOOKS: Sequence[Callable[[Facts], Why | None]] = (
-    *(_parked, _refused, _unborn, _halted, _unread, _unsent, _overdue, _asked, _early, _rejected, _absent, _final),
+    *(_parked, _refused, _gap, _unborn, _halted, _unread, _unsent, _overdue, _asked, _early, _rejected, _absent, _final),
 )
 
 
@@ -234,6 +247,10 @@ def _taken(machine: AnyMachine, state: str) -> list[str]:
 
 def _list(words: Sequence[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "nothing that any row takes"
+
+
+def _passed_over(head: Waits) -> str:
+    return f"; passed over at {head.until:%Y-%m-%d %H:%M:%S} UTC" if head.until else ""
 
 
 def _limit(head: Waits) -> str:

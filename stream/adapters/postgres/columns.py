@@ -51,7 +51,7 @@ def shard_of(key: bytes) -> int:
 
 
 def entity_rows(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> Rows:
-    """Type `entity_row`; sorted by ref, as locks are taken."""
+    """Type `entity_row_14`; sorted by ref, as locks are taken."""
     return [
         (
             *e.ref,
@@ -67,6 +67,7 @@ def entity_rows(entities: Mapping[Ref, Entity], versions: Mapping[Ref, int]) -> 
             e.chain,
             orjson.dumps(e.sequences) if e.sequences else None,
             bool(e.timers or e.clocks) | bool(e.line) << 1,
+            e.number,
         )
         for _, e in sorted(entities.items())
     ]
@@ -76,7 +77,7 @@ def entity_of(row: asyncpg.Record) -> Entity:
     ref = Ref(row[0], row[1])
     sequences = _numbers(row[11]) if row[11] is not None else {}
     _, _, version, machine_version, state, data, since, time, n, last_id, chain, *_ = row
-    return Entity(ref, version, machine_version, state, data, since, time, n, last_id, chain, sequences)
+    return Entity(ref, version, machine_version, state, data, since, time, n, last_id, chain, sequences, number=row["number"])
 
 
 def timer_columns(timers: Sequence[Timer]) -> Columns:
@@ -137,7 +138,7 @@ def line_columns(lines: Sequence[Waiting]) -> Columns:
             for w in lines
         ]
     )
-    return [*own, *record_columns([w.record for w in lines])]
+    return [*own, *record_columns([w.record for w in lines]), [w.number for w in lines]]
 
 
 def retried_columns(lines: Sequence[Waiting]) -> Columns:
@@ -170,6 +171,7 @@ def waiting_of(row: asyncpg.Record) -> Waiting:
         error=row["error"],
         attempts=row["attempts"],
         until=row["until"],
+        number=row["number"],
     )
 
 

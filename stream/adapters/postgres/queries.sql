@@ -75,7 +75,7 @@ on conflict (machine, id) do nothing;
 -- name: entities
 -- Locks and reads entities, sorted.
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds, e.number
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id
@@ -92,7 +92,7 @@ join timer t on t.machine = x.machine and t.entity_id = x.id;
 -- read, which says that it is, and a line of a gigabyte costs nothing.
 select
     w.id, w.machine, w.entity_id, w.outcome, w.reason, w.event_id, w.event_type, w.correlation_id, w.since, w.until, w.attempts, w.error,
-    w.topic, w.partition, w."offset", w.timestamp, w.key, w.value, w.headers
+    w.topic, w.partition, w."offset", w.timestamp, w.key, w.value, w.headers, w.number
 from unnest($1::text[], $2::text[]) as x (machine, id)
 left join lateral (
     select p.id from waiting p
@@ -116,8 +116,8 @@ select nextval('history_id') as first;
 -- Writes entities whose version is still the one that was loaded.
 update entity e
 set version = x.version, machine_version = x.machine_version, state = x.state, data = x.data, since = x.since, time = x.time,
-    n = x.n, last_id = x.last_id, chain = x.chain, sequences = x.sequences, holds = x.holds
-from unnest($1::entity_row[]) as x
+    n = x.n, last_id = x.last_id, chain = x.chain, sequences = x.sequences, holds = x.holds, number = x.number
+from unnest($1::entity_row_14[]) as x
 where e.machine = x.machine and e.id = x.id and e.version = x.expected;
 
 -- name: drop_timers
@@ -147,11 +147,11 @@ where w.id = x.id;
 -- Ids are given in array order, under the entity's lock: they are the order of the line.
 insert into waiting (
     machine, entity_id, outcome, reason, event_id, event_type, correlation_id, since, until, attempts, error,
-    topic, partition, "offset", timestamp, key, value, headers
+    topic, partition, "offset", timestamp, key, value, headers, number
 )
 select * from unnest(
     $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::integer[],
-    $11::text[], $12::text[], $13::integer[], $14::bigint[], $15::bigint[], $16::bytea[], $17::bytea[], $18::bytea[]
+    $11::text[], $12::text[], $13::integer[], $14::bigint[], $15::bigint[], $16::bytea[], $17::bytea[], $18::bytea[], $19::bigint[]
 );
 
 -- name: close_tasks
