@@ -125,7 +125,7 @@ class Dispatch:
 
     def _pass(self, one: Assignment, until: datetime) -> None:
         if one.due is not None and one.since is not None and one.due <= until:
-            said = {"clock": one.state, "level": 1, "due": instant(one.due), "late": 0.0, "reasons": ()}
+            said = {"clock": one.state, "level": 1, "due": instant(one.due), "late": 0.0, "reason": "", "reasons": ()}
             self.tally.ring(one.thing, one.since, said)
             one.moved = max(one.due, one.moved or one.due)
             one.late, one.due = one.due, None

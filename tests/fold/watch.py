@@ -118,7 +118,7 @@ class Watch:
         reached = self.passed or self.due(at, 1) or at
         late = (level - 1) * self.repeat if level > 1 and self.repeat else NOTHING
         said: dict[str, object] = {"clock": self.name, "level": level, "due": instant(reached), "late": late.total_seconds()}
-        return {**said, "reasons": self.reasons} if level == 1 else said
+        return {**said, "reason": "", "reasons": self.reasons} if level == 1 else said
 
     def start(self, at: datetime) -> None:
         if self.since is None:

@@ -2,7 +2,7 @@
 
 -- name: entities_without_lock
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds, e.number
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id;
@@ -18,7 +18,7 @@ with stubs as (
     on conflict (machine, id) do nothing
 )
 select
-    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds
+    e.machine, e.id, e.version, e.machine_version, e.state, e.data, e.since, e.time, e.n, e.last_id, e.chain, e.sequences, e.holds, e.number
 from unnest($1::text[], $2::text[]) as x (machine, id)
 join entity e on e.machine = x.machine and e.id = x.id
 order by e.machine, e.id
@@ -27,7 +27,7 @@ for update of e;
 -- name: save_entities_unguarded
 update entity e
 set version = x.version, state = x.state, n = x.n, last_id = x.last_id
-from unnest($1::entity_row[]) as x
+from unnest($1::entity_row_14[]) as x
 where e.machine = x.machine and e.id = x.id;
 
 -- name: claim_without_epoch

@@ -26,7 +26,7 @@ update outbox_position set lo = pg_current_snapshot(), hi = null;
 MACHINES, IDS = ["job"] * 50, [f"g-{n}" for n in range(1, 51)]
 KEYS = [str(uuid.UUID(int=n)) for n in range(1, 51)]
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-SAVED = [("job", id, 1, 1, 1, "", b"", NOW, NOW, 1, 1, b"", None, 0) for id in IDS]
+SAVED = [("job", id, 1, 1, 1, "", b"", NOW, NOW, 1, 1, b"", None, 0, 0) for id in IDS]
 
 HOT: list[tuple[str, list[object]]] = [
     ("entities", [MACHINES, IDS]),
