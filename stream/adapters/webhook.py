@@ -43,9 +43,9 @@ class WebhookMessenger:
                 return await self._post(leased, secret)
         except TimeoutError:
             return Delivery(Fate.AGAIN, f"no answer within {self._limit:g} s")
-        except (httpx.HTTPError, OSError) as error:
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             return Delivery(Fate.AGAIN, f"{type(error).__name__}: {error}")
-        except ValueError as error:
+        except (httpx.InvalidURL, ValueError) as error:
             return Delivery(Fate.NEVER, str(error))
 
     async def _post(self, leased: Leased, secret: str) -> Delivery:

@@ -34,6 +34,11 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return "webhook" if self.webhook else "topic" if self.topic else "log"
 
     @property
+    def shown(self) -> str:
+        """As people and logs may see it: of a URL only whose it is, for whoever knows the rest may write there."""
+        return origin(self.webhook) if self.webhook else f"topic {self.topic}" if self.topic else "log"
+
+    @property
     def target(self) -> str:
         """Where it goes: a URL, a topic, or nothing more to say."""
         return self.webhook or self.topic
@@ -91,6 +96,12 @@ class Directory:
     def secrets(self) -> frozenset[str]:
         """The environment variables that must hold keys."""
         return frozenset(channel.secret for known in self.owners.values() for channel in known.tell if channel.secret)
+
+
+def origin(url: str) -> str:
+    """Scheme and host of a URL."""
+    found = urlsplit(url)
+    return f"{found.scheme}://{found.netloc}/..." if found.netloc else url
 
 
 def parse_owners(text: str) -> Directory:

@@ -99,7 +99,8 @@ def _stays(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: 
 
 
 def _leaves(ledger: Ledger, page: Page, waiting: Waiting) -> None:
-    page.entity.line[:] = [other for other in page.entity.line if other is not waiting]
+    line = page.entity.line
+    del line[next(n for n, other in enumerate(line) if other is waiting)]
     ledger.lined(page)
     ledger.count("drained")
 

@@ -36,17 +36,20 @@ def turn(entity: Entity, number: int | None, waiting: Waiting | None) -> Halt | 
 
 def held(entity: Entity) -> list[Waiting]:
     """Those that wait for an earlier number, by number."""
-    return sorted((w for w in entity.line if w.reason is Reason.GAP), key=lambda w: (w.number or 0, w.id or _LAST))
+    return sorted((w for w in entity.line if w.reason is Reason.GAP), key=_place)
 
 
 def candidates(machine: AnyMachine, entity: Entity) -> list[Waiting]:
     """Who may have a turn, in a line without a failure: the deferred one of the lowest number, then a held one that is due, or too late by now."""
     if not machine.order_by:
         return entity.line[:1]
-    rest = [w for w in entity.line if w.reason is not Reason.GAP]
-    first = min(rest, key=lambda w: (w.number is None, w.number or 0, w.id or _LAST), default=None)
-    due = [w for w in held(entity)[:1] if (w.number or 0) <= entity.number + 1]
-    return [*([first] if first else []), *due]
+    first = min((w for w in entity.line if w.reason is not Reason.GAP), key=_place, default=None)
+    due = min((w for w in entity.line if w.reason is Reason.GAP and (w.number or 0) <= entity.number + 1), key=_place, default=None)
+    return [w for w in (first, due) if w is not None]
+
+
+def _place(w: Waiting) -> tuple[bool, int, int]:
+    return w.number is None, w.number or 0, w.id or _LAST
 
 
 def missing(entity: Entity) -> str:

@@ -75,7 +75,7 @@ async def read_due(site: Site, machine: str | None, within: timedelta, limit: in
         rows = await ask.rows("clocks_due", list(machines), within, limit)
     return [
         ClockDue(
-            *(row["machine"], row["entity_id"], dial.name, row["state"], owner_of(machines[row["machine"]], row["state"])),
+            *(row["machine"], row["entity_id"], dial.name, row["state"], dial.asks or owner_of(machines[row["machine"]], row["state"])),
             escalate_to=dial.target.escalate_to.name if dial.target.escalate_to else "",
             next=rung(reading_of(row["reading"]).level)[1],
             due=row["due"],

@@ -10,6 +10,7 @@ import msgspec
 from rich.console import RenderableType
 
 from stream.adapters.postgres.connection import QUERIES, Connection
+from stream.core.directory import origin
 from stream.ops.orders import Note, NotOpenError
 from stream.ops.queries import STATEMENTS, Questions, questions
 from stream.ops.render import fields, table
@@ -65,7 +66,9 @@ async def order(site: Site, what: Literal["retry", "cancel"], ids: Sequence[int]
 def notices_table(found: Sequence[NoticeLine]) -> RenderableType:
     """For people."""
     names = ("id", "owner", "about", "type", "by", "target", "status", "attempts", "written", "error")
-    rows = [(n.id, n.owner, f"{n.machine}/{n.entity_id}", n.type, n.channel, n.target, n.status, n.attempts, n.written, n.error) for n in found]
+    rows = [
+        (n.id, n.owner, f"{n.machine}/{n.entity_id}", n.type, n.channel, origin(n.target), n.status, n.attempts, n.written, n.error) for n in found
+    ]
     return table("notifications", names, rows)
 
 

@@ -50,7 +50,12 @@ class Site:
     @property
     def roles(self) -> tuple[str, ...]:
         """All that the App needs, whichever this process would run: somebody must run each."""
-        return tuple(role for role in ROLES if role != "notifier" or self.app.owners.tells)
+        try:
+            told = self.app.owners.tells
+        except ConfigurationError:
+            # What runs is worth a look also where the App cannot be imported.
+            told = False
+        return tuple(role for role in ROLES if role != "notifier" or told)
 
     @property
     def group(self) -> str:

@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from stream.adapters.postgres.columns import reading_of
 from stream.adapters.postgres.connection import QUERIES, Connection
 from stream.core.errors import ConfigurationError, StreamError
-from stream.core.event import Event
+from stream.core.event import Event, wire_type
 from stream.core.order import Answer
 from stream.core.own import SlaExplained
 from stream.core.record import Ref
@@ -260,7 +260,7 @@ def _addressed(site: Site, kind: str, data: bytes, id: str) -> bytes:
         said = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         raise ConfigurationError(f"not a {kind}: {error}") from None
-    cls = next((cls for cls in site.app.classes if cls.__fact_type__ == kind), None)
+    cls = next((cls for cls in site.app.classes if wire_type(cls) == kind), None)
     if cls is None or not cls.__key__ or not isinstance(said, dict) or cls.__key__ in said:
         return data
     return msgspec.json.encode({cls.__key__: id, **said})

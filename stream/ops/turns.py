@@ -42,7 +42,7 @@ async def read_turns(site: Site, owner: str | None, machine: str | None) -> list
     ]
     for turn in found:
         turn.people = site.app.owners.people_of(turn.owner)
-        turn.told = tuple(f"{channel.kind} {channel.target}".strip() for channel in site.app.owners.channels_of(turn.owner))
+        turn.told = tuple(channel.shown for channel in site.app.owners.channels_of(turn.owner))
     asked = [turn for turn in found if owner in (None, turn.owner) and machine in (None, turn.machine)]
     return sorted(asked, key=lambda turn: (turn.owner, turn.oldest))
 

@@ -11,6 +11,7 @@ import anyio
 import structlog
 from anyio.abc import TaskGroup
 
+from stream.core.directory import origin
 from stream.core.errors import UnavailableError
 from stream.ports.notices import Delivery, Fate, Leased, Messenger, Notices
 from stream.runtime.waiting import Stop, Trouble, Waits
@@ -91,7 +92,7 @@ class Notifier:
         if delivery.fate is Fate.NEVER:
             n = leased.notice
             log = structlog.get_logger("stream")
-            log.error("owner not told", notice=leased.id, owner=n.owner, channel=n.channel, target=n.target, error=delivery.error)
+            log.error("owner not told", notice=leased.id, owner=n.owner, channel=n.channel, target=origin(n.target), error=delivery.error)
         try:
             async with self._turns:
                 await self._notices.settle(leased, delivery)
