@@ -154,7 +154,10 @@ def _halt(machine: AnyMachine, entity: Entity, kind: type[Event], *, refused: bo
             "defer": Halt(Outcome.DEFERRED, Reason.UNBORN),
             "reject": Halt(Outcome.REJECTED, Reason.UNBORN, f"there is no such {machine.name} yet"),
         }[machine.unborn]
-    state = machine.by_name[entity.state]
+    state = machine.by_name.get(entity.state)
+    if state is None:
+        lost = f"its state {entity.state!r} is no more in version {machine.version} of {machine.name}: move it into another (stream entities move)"
+        return Halt(Outcome.PARKED, Reason.HANDLER_FAILED, lost)
     if issubclass(kind, state.ignores):
         return IGNORED
     if issubclass(kind, state.defers):

@@ -118,7 +118,7 @@ class Codec:
             raise MalformedError(Reason.UNKNOWN_TYPE, found["type"])
         event = self._catalog.decode(cls, data)
         natural, subject = cls.__natural_key__, found.get("subject", "")
-        identity = natural_identity(found["type"], [getattr(event, n) for n in natural]) if natural else identity_of(found["source"], found["id"])
+        identity = natural_identity(cls.__fact_type__, [getattr(event, n) for n in natural]) if natural else identity_of(found["source"], found["id"])
         correlation = found.get("correlationid", "")
         # By position: this is the hot path, and keywords cost a microsecond.
         return Envelope(

@@ -39,6 +39,20 @@ def refs_of(orders: Iterable[Order]) -> list[Ref]:
     return sorted(found, key=lambda ref: (ref.machine.encode(), ref.id.encode()))
 
 
+def outdated(routes: Routes, entities: Mapping[Ref, Entity], orders: Iterable[Order]) -> str:
+    """Why this program is too old for what events are to be delivered to, in words; empty where it is not.
+
+    A later version of a machine may keep what this one does not know, and would lose by writing.
+    """
+    newer = {ref: e for ref, e in entities.items() if e.machine_version > 1 and e.born and e.machine_version > routes.machine(ref.machine).version}
+    for order in orders if newer else ():
+        for ref in order.envelope.refs if isinstance(order, Deliver) else ():
+            if ref in newer:
+                mine, other = routes.machine(ref.machine).version, newer[ref].machine_version
+                return f"{ref.machine} {ref.id!r} was written by version {other} of its machine, this program has {mine}: is it as new as the others?"
+    return ""
+
+
 def sift(decoded: Decoded, verdicts: Sequence[Verdict], door: str) -> list[Order]:
     """The orders that go on. Records seen before are dropped and counted, those of no partition under `door`; a conflict leaves a letter.
 

@@ -24,7 +24,9 @@ from stream.core.steering import same, steered
 
 
 def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> None:
-    """Carry out an order."""
+    """Carry out an order, but for an entity that only a later program can keep: then nothing is done."""
+    if page.newer:
+        return
     fire(ledger, page, ledger.now, "")
     if isinstance(order, Move):
         _move(ledger, page, order)

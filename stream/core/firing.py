@@ -29,8 +29,14 @@ _TIMERS = "timers"
 
 
 def fire(ledger: Ledger, page: Page, upto: datetime, reason: str) -> None:
-    """Fire what is due, earliest first; what fires may set new timers, which then count as well."""
+    """Fire what is due, earliest first; what fires may set new timers, which then count as well.
+
+    Of an entity that a later program wrote, or whose state is no more, nothing fires: what is due stays so, until somebody can do it.
+    """
     entity = page.entity
+    if page.newer or (entity.born and entity.state not in page.machine.by_name):
+        ledger.changes.stuck.append(entity.ref)
+        return
     while entity.timers:
         due, name = min((due, name) for name, due in entity.timers.items())
         if due > upto:
@@ -117,7 +123,7 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
     """The next rung of a clock: tell whom it names, note it, then move if a row takes it."""
     entity, machine = page.entity, page.machine
     dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
-    if dial is None or reading is None or entity.state not in machine.by_name:
+    if dial is None or reading is None:
         # The machine was changed: this clock is no more.
         entity.clocks = {name: kept for name, kept in entity.clocks.items() if name != timer}
         return

@@ -31,7 +31,8 @@ Revive = Callable[[Record], Envelope]
 class Page:
     """One entity during a batch, and what was stored of it before. The entity's `clocks` are never changed in place.
 
-    `draining`: somebody further up is going through its line.
+    `newer`: a later version of the machine wrote it, and knows more than this one could keep. `draining`: somebody further up is going through its
+    line.
     """
 
     entity: Entity
@@ -40,6 +41,7 @@ class Page:
     timers: dict[str, datetime]
     clocks: dict[str, Reading]
     line: frozenset[int]
+    newer: bool = False
     touched: bool = False
     draining: bool = False
     changed: set[int] = field(default_factory=set[int])
@@ -65,6 +67,7 @@ class Ledger:
             ids = frozenset(w.id for w in entity.line)
             machine = self.routes.machine(ref.machine)
             page = self.pages[ref] = Page(entity, machine, entity.version, dict(entity.timers), entity.clocks, ids)
+            page.newer = entity.born and entity.machine_version > machine.version
         return page
 
     def count(self, what: str) -> None:

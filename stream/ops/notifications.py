@@ -47,12 +47,15 @@ async def read_notices(site: Site, owner: str | None, status: str | None, limit:
         return [NoticeLine(**row) for row in await ask.rows("notices", id, owner, status, limit)]
 
 
+_ORDERS = {"retry": "retry_notices", "cancel": "cancel_notices"}
+
+
 async def order(site: Site, what: Literal["retry", "cancel"], ids: Sequence[int], actor: str, reason: str) -> int:
     """Send them again from now on, or never; all of them or, with `NotOpenError`, none. Gives how many."""
     connection = Connection(site.postgres, {**QUERIES, **STATEMENTS})
     try:
         async with connection.transaction("begin_plain"):
-            rows = await Questions(connection).rows(f"{what}_notices", sorted(set(ids)))
+            rows = await Questions(connection).rows(_ORDERS[what], sorted(set(ids)))
             if missing := set(ids) - {row["id"] for row in rows}:
                 raise NotOpenError(f"{', '.join(map(str, sorted(missing)))}: not there, or already sent: nothing was done")
             for row in rows:

@@ -84,7 +84,7 @@ POINTS = {
     ),
     "rotating": (
         *("ticker/make ahead:before", "ticker/make ahead:after", "ticker/turn inbox:after"),
-        *("ticker/drop outbox:after", "ticker/drop history:after"),
+        *("ticker/drop outbox:after", "ticker/drop history:after", "ticker/drop notices:after"),
     ),
 }
 """Where a process may fail, by the part of its work."""

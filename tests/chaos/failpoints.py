@@ -85,6 +85,7 @@ STEPS: Mapping[str, str] = {
     "turn_inbox": "turn inbox",
     "drop_outbox": "drop outbox",
     "drop_history": "drop history",
+    "drop_notices": "drop notices",
 }
 """The step of each statement that a running process executes."""
 

@@ -20,7 +20,9 @@ HELD = {
     *("drop_held", "fence_shard", "follow_lines", "lines_of_held", "lock_lines", "note_held"),
     *("places_of_held", "read_lines", "refuse_again", "retry_held", "settle_sent", "stop_lines"),
 }
-ELSEWHERE = {"rollback", "outcome", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD
+PEOPLE = {"tasks", "open_tasks", "close_tasks", "add_notices", "lease_notices", "settle_notice"}
+"""`tests/ops/test_killed.py` dies at each of them, `tests/runtime/test_notifier.py` where one was sent and not settled."""
+ELSEWHERE = {"rollback", "outcome", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD | PEOPLE
 """What follows a failure, a halt, or a message the broker refused; and what an operator does."""
 
 

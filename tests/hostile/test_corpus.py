@@ -105,7 +105,19 @@ def test_there_are_enough_of_them_and_every_reason_that_bytes_can_give() -> None
     cases = corpus(SEED)
     assert len(cases) + len(frames(SEED)) >= 1_500
     assert len(FAMILIES) >= 40
-    of_entities = ("no_transition", "guard_refused", "early", "unborn", "deferred_too_long", "handler_failed", "behind", "manual")
+    of_entities = (
+        "no_transition",
+        "guard_refused",
+        "early",
+        "unborn",
+        "deferred_too_long",
+        "handler_failed",
+        "behind",
+        "manual",
+        "not_allowed",
+        "gap",
+        "late",
+    )
     assert {str(reason) for reason in Reason} - {*map(str, known(cases)), *of_entities} == set()
 
 
