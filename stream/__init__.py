@@ -12,6 +12,7 @@ from stream.core.record import Ref
 from stream.core.row import Cause, State, about, any_of, anytime, opens
 from stream.core.task import Task
 from stream.core.topic import Topic
+from stream.core.upcast import upcast
 
 __all__ = [
     "App",
@@ -45,4 +46,5 @@ __all__ = [
     "opens",
     "parse_owners",
     "seconds",
+    "upcast",
 ]

@@ -15,6 +15,7 @@ from stream.core.machine import AnyMachine
 from stream.core.own import OWN_EVENTS
 from stream.core.row import Concerns
 from stream.core.topic import Topic
+from stream.core.upcast import Upcast, table_of
 
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
@@ -35,7 +36,8 @@ class Feedmap:
 class App:
     """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time.
 
-    `owners` says who the owners are (see `parse_owners`); a row with `by=` needs people there.
+    `owners` says who the owners are (see `parse_owners`); a row with `by=` needs people there. `upcasts` lift events of older
+    versions.
     """
 
     name: str
@@ -44,13 +46,16 @@ class App:
     alerts: str = "alerts"
     horizon: timedelta = timedelta(days=14)
     owners: Directory = field(default_factory=Directory)
+    upcasts: Sequence[Upcast] = ()
     classes: tuple[type[Event], ...] = field(init=False, repr=False)
     consumed: frozenset[str] = field(init=False)
     emitted: frozenset[str] = field(init=False)
     feeds: Feedmap = field(init=False, repr=False)
+    lifts: Mapping[type[Event], Upcast] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         _check_names(self)
+        object.__setattr__(self, "lifts", _lifts(self))
         object.__setattr__(self, "classes", _classes(self))
         object.__setattr__(self, "consumed", frozenset().union(*(_taken(m) for m in self.machines)))
         object.__setattr__(self, "emitted", frozenset({self.alerts}).union(self.owners.topics, *(_said(m) for m in self.machines)))
@@ -83,6 +88,14 @@ def _check_names(app: App) -> None:
             raise DefinitionError(f"{app.name}: two {what} are called {double[0]!r}")
 
 
+def _lifts(app: App) -> Mapping[type[Event], Upcast]:
+    found = table_of(app.upcasts)
+    for machine in app.machines:
+        if old := next((row.event for row in machine.transitions if row.event in found), None):
+            raise DefinitionError(f"{app.name}: a row of {machine.name} on {old.__name__} can never fire: it is lifted to {found[old].new.__name__}")
+    return found
+
+
 def _check_owners(app: App) -> None:
     for machine in app.machines:
         for owner in dict.fromkeys(owner for row in machine.transitions for owner in row.by):
@@ -105,6 +118,7 @@ def _targets(app: App) -> list[Target]:
 def _classes(app: App) -> tuple[type[Event], ...]:
     """Whatever may be read: named by a row, of a family that is addressed, said into a topic, or the library's own."""
     found = dict.fromkeys(OWN_EVENTS)
+    found.update(dict.fromkeys(kind for one in app.upcasts for kind in (one.old, one.new)))
     for machine in app.machines:
         for address in machine.events:
             found.update(dict.fromkeys(_family(address.event if isinstance(address, Concerns) else address)))

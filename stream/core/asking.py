@@ -22,7 +22,7 @@ def left(changes: Changes, machine: AnyMachine, entity: Entity, state: str, enve
     """The entity has left a state: its task is closed, by the event that led out, which may be one of its answers."""
     known = machine.by_name.get(state)
     if known is not None and known.task:
-        answer = envelope.type if envelope.type in types_of(known.task) else None
+        answer = envelope.type if isinstance(envelope.event, known.task.answers) else None
         _close(changes, entity, Closed(entity.ref, task_of(state), answer, envelope.actor or envelope.source, envelope.time))
 
 

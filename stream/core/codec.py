@@ -25,6 +25,7 @@ from stream.core.route import Routes
 from stream.core.text import unsafe_text
 from stream.core.topic import Topic
 from stream.core.trace import Sampling, parse_traceparent, span_id
+from stream.core.upcast import lifted
 
 __all__ = ["Codec", "record_of", "write_headers"]
 
@@ -43,6 +44,7 @@ class Codec:
         self._group, self._limit, self._sample, self._horizon = group, limit, sample, horizon
         self._continue_ms = continue_limit // timedelta(milliseconds=1)
         self._routes, self._catalog = Routes(app), Catalog(app.classes, limit)
+        self._lifts = app.lifts
         self._topics = {topic.name: topic for topic in app.topics}
         self._spans: dict[tuple[str, int], blake2b] = {}
 
@@ -116,9 +118,10 @@ class Codec:
         cls = self._catalog.find(found["type"])
         if cls is None:
             raise MalformedError(Reason.UNKNOWN_TYPE, found["type"])
-        event = self._catalog.decode(cls, data)
+        sent = self._catalog.decode(cls, data)
+        event = lifted(self._lifts, sent, self._catalog) if self._lifts else sent
         natural, subject = cls.__natural_key__, found.get("subject", "")
-        identity = natural_identity(cls.__fact_type__, [getattr(event, n) for n in natural]) if natural else identity_of(found["source"], found["id"])
+        identity = natural_identity(cls.__fact_type__, [getattr(sent, n) for n in natural]) if natural else identity_of(found["source"], found["id"])
         correlation = found.get("correlationid", "")
         # By position: this is the hot path, and keywords cost a microsecond.
         return Envelope(
@@ -132,7 +135,7 @@ class Codec:
             found.get("causationid", ""),
             found.get("actor") or None,
             identity,
-            content_of(found["type"], subject, event),
+            content_of(found["type"], subject, sent),
             self._trace(record, found.get("traceparent", ""), identity, clock, door),
             record,
         )
