@@ -12,6 +12,7 @@ from stream.ops import (
     cli_clocks,
     cli_desk,
     cli_look,
+    cli_machines,
     cli_notices,
     cli_orders,
     cli_outbox,
@@ -54,6 +55,8 @@ cli_look.entities.command("send")(cli_desk.send)
 cli_look.entities.command("move")(cli_desk.move)
 cli_look.entities.command("release")(cli_desk.release)
 cli.add_typer(cli_look.entities, name="entities")
+cli_look.machines.command("plan")(cli_machines.plan)
+cli_look.machines.command("apply")(cli_machines.apply)
 cli.add_typer(cli_look.machines, name="machines")
 cli.command()(cli_look.why)
 cli.command()(cli_time.owners)

@@ -362,3 +362,16 @@ where id = any ($1::bigint[]) and status <> 'sent' returning id, machine, entity
 -- name: cancel_notices
 update notification set status = 'cancelled', settled_at = clock_timestamp()
 where id = any ($1::bigint[]) and status in ('waiting', 'failed') returning id, machine, entity_id, owner;
+
+-- name: entities_by_version
+-- Entities by the version of the machine that wrote them last, and by state.
+select machine, machine_version, state, count(*) as n from entity where version > 0 group by machine, machine_version, state
+order by machine, machine_version, state;
+
+-- name: timers_by_name
+-- Clocks, moves after a time and limits by name.
+select machine, name, count(*) as n from timer group by machine, name order by machine, name;
+
+-- name: data_of_entities
+-- What entities of a machine know, in the order of their ids, after one of them.
+select id, data from entity where machine = $1 and id > $2 and version > 0 order by machine, id limit $3;

@@ -1,0 +1,87 @@
+"""Commands on machines that changed: what is stored against what is declared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from stream.core.errors import ConfigurationError
+from stream.core.machine import AnyMachine
+from stream.ops import machines as changes
+from stream.ops.cli_desk import ReasonOption, YesOption, checked_reason
+from stream.ops.command import AppOption, OutputOption, awaited, no
+from stream.ops.orders import Note
+from stream.ops.render import Output, note, progress, show
+from stream.ops.site import Site, actor, read_site
+
+
+def plan(
+    machine: Annotated[str | None, typer.Argument(help="Only this machine.")] = None,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """What the App's machines make of what is stored: entities by version and state, states that are no more, clocks that end or begin, data that no
+    longer fits. Run it with the new program before it takes over. Ends with 1 when something would keep work from going on.
+
+    Example: stream machines plan ticket --app handlers_new:app
+    """
+    site = read_site({"app": app})
+    with progress() as tell:
+        found = awaited(changes.plan(site, [_machine(site, machine)] if machine else site.app.machines, _counted(tell, "entities read", 0)))
+    show(output, found, changes.plan_table(found))
+    if trouble := [one for one in found if one.trouble]:
+        no(f"{sum(one.n for one in trouble):,} entities would not go on: {', '.join(dict.fromkeys(one.what for one in trouble))}")
+
+
+def apply(
+    machine: Annotated[str, typer.Argument(help="The machine's name.")],
+    move: Annotated[str, typer.Option(metavar="OLD=NEW", help="From which state, there or no more, into which one.")],
+    reason: ReasonOption,
+    batch: Annotated[int, typer.Option(min=1, max=1000, help="How many in a transaction.")] = 200,
+    yes: YesOption = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Put all entities of one state into another, as `entities move` does with one: each has its line in the history, each batch one in the audit.
+
+    It may run beside workers, be ended at any moment, and begun again. Ends with 1 when some would not go.
+
+    Example: stream machines apply ticket --move "Escalated=Blocked" --reason "version 2 has one state for both"
+    """
+    site, why = read_site({"app": app}), checked_reason(reason)
+    old, _, new = move.partition("=")
+    found = _machine(site, machine)
+    changes.check_move(found, old, new)
+    waiting = sum(one.n for one in awaited(changes.plan(site, [found], lambda n: None)) if one.about.startswith(f"{old!r}, version"))
+    if not waiting:
+        no(f"no {machine} is in {old!r}")
+    note(f"{waiting:,} of {machine} from {old} to {new}")
+    if not yes and not typer.confirm("Do it?", err=True):
+        no("nothing was done")
+    order = Note(actor(), "machines apply", machine, f"{old} -> {new}: {why}", {"state": old}, {"state": new})
+    with progress() as tell:
+        done = awaited(changes.apply(site, found, (old, new), order, batch, _counted(tell, "moved", waiting)))
+    show(output, done)
+    if output is Output.TABLE:
+        note(f"{done.moved:,} moved")
+    if done.left:
+        no(f"{done.left:,} would not go: {'; '.join(done.why)}")
+
+
+def _counted(tell: Callable[[str, int, int], None], what: str, total: int) -> changes.Progress:
+    done = [0]
+
+    def advance(n: int) -> None:
+        done[0] += n
+        tell(what, done[0], max(total, done[0]))
+
+    return advance
+
+
+def _machine(site: Site, name: str) -> AnyMachine:
+    found = site.app.machine(name)
+    if found is None:
+        raise ConfigurationError(f"the App has no machine {name!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    return found
