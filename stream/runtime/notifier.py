@@ -38,6 +38,7 @@ class Notifier:
         self._parts, self._stop = parts, stop
         self._notices, self._messengers = parts.notices(), parts.messengers()
         self._busy: set[str] = set()
+        self._places = anyio.CapacityLimiter(TARGETS)
         self._turns = anyio.Lock()
         self._outages = Trouble("notifier", stop, waits)
 
@@ -74,14 +75,16 @@ class Notifier:
 
     async def _tell(self, target: str, notices: Sequence[Leased]) -> None:
         """In turn, until one does not arrive: a target that is away is asked once, not once for each notice."""
-        ends, away = anyio.current_time() + TTL.total_seconds() / 2, ""
+        ends, away = anyio.current_time() + TTL.total_seconds() / 2, Delivery(Fate.SENT)
         try:
-            for leased in notices:
-                if self._stop or anyio.current_time() > ends:
-                    return
-                delivery = Delivery(Fate.AGAIN, away) if away else await self._messenger(leased).send(leased)
-                await self._settle(leased, delivery)
-                away = delivery.error if delivery.fate is Fate.AGAIN else ""
+            async with self._places:
+                for leased in notices:
+                    if self._stop or anyio.current_time() > ends:
+                        return
+                    # What it asked to wait holds for all that was taken with it.
+                    delivery = away if away.fate is Fate.AGAIN else await self._messenger(leased).send(leased)
+                    await self._settle(leased, delivery)
+                    away = delivery
         finally:
             self._busy.discard(target)
 

@@ -15,7 +15,7 @@ from stream.core.changes import Notice
 from stream.core.errors import UnavailableError
 from stream.core.record import Ref
 from stream.ports.notices import Delivery, Fate, Leased
-from stream.runtime.notifier import TTL, Notifier, Telling
+from stream.runtime.notifier import TARGETS, TTL, Notifier, Telling
 from stream.runtime.waiting import Stop, Waits
 
 AWAY = Delivery(Fate.AGAIN, "away")
@@ -98,6 +98,48 @@ async def test_a_target_that_is_away_is_asked_once_a_round_and_holds_no_other() 
     await run(db, post, stop)
     assert sorted(post.carried) == ["k1", "k4"]
     assert statuses(db) == ["waiting", "waiting", "waiting", "sent"]
+
+
+async def test_what_a_target_asks_to_wait_holds_for_all_that_was_taken_with_it() -> None:
+    db, clock = database("a", "a")
+    stop, asked = Stop(), Delivery(Fate.AGAIN, "answered 429", timedelta(minutes=30))
+
+    class Ending(MemoryNotices):
+        async def settle(self, leased: Leased, delivery: Delivery) -> None:
+            await super().settle(leased, delivery)
+            if leased.id == 2:
+                stop.set()
+
+    await run(db, Post(lambda leased: asked, lambda post: None), stop, lambda: Ending(db))
+    assert [row.next for row in db.notices.values()] == [clock() + asked.wait] * 2
+
+
+async def test_no_more_targets_are_asked_at_once_than_there_are_places() -> None:
+    db, _ = database(*(f"t{n}" for n in range(3 * TARGETS)))
+    stop, most = Stop(), [0]
+
+    class Counting(Post):
+        async def send(self, leased: Leased) -> Delivery:
+            most[0] = max(most[0], self.flying.total() + 1)
+            return await super().send(leased)
+
+    post = Counting(lambda leased: Delivery(Fate.SENT), when(3 * TARGETS, stop))
+    for n in range(3 * TARGETS):
+        post.gates[f"t{n}"] = anyio.Event()
+
+    async def open_gates() -> None:
+        # All that can have begun has, before the first may end.
+        while post.flying.total() < TARGETS:
+            await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+        for gate in post.gates.values():
+            gate.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run, db, post, stop)
+        tasks.start_soon(open_gates)
+    assert most[0] == TARGETS
+    assert statuses(db) == ["sent"] * 3 * TARGETS
 
 
 async def test_a_slow_target_holds_no_other_even_of_later_rounds() -> None:
