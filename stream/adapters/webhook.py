@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from hashlib import sha256
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 import anyio
 import httpx
@@ -25,6 +25,8 @@ LIMIT = 10.0
 """Seconds for one attempt, whatever it hangs at."""
 LONGEST_WAIT = timedelta(hours=1)
 _AGAIN = frozenset({408, 425, 429})
+_WITHIN = (IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))
+"""Where the last 32 bits are an IPv4 address."""
 
 
 class WebhookMessenger:
@@ -77,10 +79,10 @@ async def _addresses(host: str, port: int) -> list[str]:
 def chosen(addresses: Sequence[str], *, private: bool) -> IPv4Address | IPv6Address:
     """The first of them. Raises `ValueError` when any of them is not for us: a name that means two things is not to be trusted with either."""
     found = [_plain(ip_address(text)) for text in addresses]
-    for address in found:
+    for address in map(_meant, found):
         if address.is_link_local or address.is_multicast or address.is_unspecified:
             raise ValueError(f"{address} is no address to be told at")
-        if not private and not address.is_global:
+        if not private and not _is_public(address):
             raise ValueError(f"{address} is a private address: if that is meant, owners.toml must say private = true")
     return found[0]
 
@@ -90,15 +92,36 @@ def _plain(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return mapped or address
 
 
+def _meant(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Where an IPv6 address leads that holds an IPv4 one: a gateway carries it there (RFC 4291, 3056, 6052)."""
+    if not isinstance(address, IPv6Address):
+        return address
+    low = IPv4Address(int(address) & 0xFFFFFFFF)
+    within = low if int(low) > 1 and any(address in net for net in _WITHIN) else None
+    return address.sixtofour or within or address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_global and not (isinstance(address, IPv6Address) and address.is_site_local)
+
+
 def signed(secret: str, key: str, at: int, body: bytes) -> dict[str, str]:
     """The headers by which a receiver knows the sender, the time, and a repeat (`webhook-id`)."""
-    mark = hmac.new(_key(secret), f"{key}.{at}.".encode() + body, sha256).digest()
+    mark = hmac.new(key_of(secret), f"{key}.{at}.".encode() + body, sha256).digest()
     return {"webhook-id": key, "webhook-timestamp": str(at), "webhook-signature": f"v1,{base64.b64encode(mark).decode()}"}
 
 
-def _key(secret: str) -> bytes:
+def key_of(secret: str) -> bytes:
     """Raises `ValueError` for a `whsec_` that is none."""
-    return base64.b64decode(secret.removeprefix("whsec_"), validate=True) if secret.startswith("whsec_") else secret.encode()
+    if not secret.startswith("whsec_"):
+        return secret.encode()
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        key = b""
+    if not key:
+        raise ValueError("what follows whsec_ is no key in base64")
+    return key
 
 
 def judged(status: int, headers: Mapping[str, str]) -> Delivery:

@@ -18,7 +18,7 @@ from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import Ages, PostgresTimetable
-from stream.adapters.webhook import WebhookMessenger
+from stream.adapters.webhook import WebhookMessenger, key_of
 from stream.core.errors import ConfigurationError, UnavailableError
 from stream.ops.site import Site
 from stream.runtime.app import Parts, run
@@ -65,8 +65,8 @@ async def checked(site: Site) -> None:
 async def serve(site: Site, telemetry: OtelTelemetry, roles: Collection[str] = ()) -> None:
     """Run the App until a signal. A database that is away at the start is waited for; what a person must put right is raised."""
     took = tuple(roles) or site.settings.roles
-    if "notifier" in took and (missing := sorted(name for name in site.app.owners.secrets if not site.environ.get(name))):
-        raise ConfigurationError(f"{', '.join(missing)}: owners.toml says that the key of a webhook is there; set it, or run without --role notifier")
+    if "notifier" in took:
+        _check_keys(site)
     said = False
     while True:
         try:
@@ -78,3 +78,15 @@ async def serve(site: Site, telemetry: OtelTelemetry, roles: Collection[str] = (
             said = True
             await sleep(AGAIN)
     await run(site.app, site.settings, parts(site, telemetry), roles)
+
+
+def _check_keys(site: Site) -> None:
+    """That what is sent to webhooks can be signed."""
+    names = sorted(site.app.owners.secrets)
+    if missing := [name for name in names if not site.environ.get(name)]:
+        raise ConfigurationError(f"{', '.join(missing)}: owners.toml says that the key of a webhook is there; set it, or run without --role notifier")
+    for name in names:
+        try:
+            key_of(site.environ[name])
+        except ValueError as error:
+            raise ConfigurationError(f"{name}: {error}") from None

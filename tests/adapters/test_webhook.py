@@ -19,6 +19,8 @@ from stream.core.record import Ref
 from stream.ports.notices import Delivery, Fate, Leased
 
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef").decode()
+LEADS_HOME = ("::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::1", "2002:7f00:1::1")
+"""IPv6 addresses that hold a private IPv4 one."""
 BODY = b'{"data":{"clock":"response"}}'
 
 
@@ -111,17 +113,24 @@ async def test_a_private_address_is_refused_unless_it_is_meant(target: Target, h
     assert target.asked == []
 
 
-@pytest.mark.parametrize("address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "127.0.0.1", "fd00::1", "::1", "::ffff:10.0.0.1", "100.64.0.1"])
+@pytest.mark.parametrize(
+    "address", ["10.0.0.1", "192.168.1.1", "172.16.0.1", "127.0.0.1", "fd00::1", "::1", "::ffff:10.0.0.1", "100.64.0.1", "fec0::1", *LEADS_HOME]
+)
 def test_private_addresses_are_known(address: str) -> None:
     assert chosen([address], private=True)
     with pytest.raises(ValueError, match="private address"):
         chosen(["93.184.216.34", address], private=False)
 
 
-@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::"])
+@pytest.mark.parametrize("address", ["169.254.169.254", "fe80::1", "224.0.0.1", "0.0.0.0", "::", "64:ff9b::a9fe:a9fe"])
 def test_some_addresses_are_nobodys(address: str) -> None:
     with pytest.raises(ValueError, match="no address to be told at"):
         chosen([address], private=True)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:4700::1111", "64:ff9b::808:808"])
+def test_the_connection_goes_to_the_address_that_was_judged(address: str) -> None:
+    assert str(chosen([address], private=False)) == address
 
 
 @pytest.mark.parametrize(("status", "fate"), [(200, "sent"), (202, "sent"), (301, "never"), (400, "never"), (404, "never"), (410, "never")])

@@ -115,3 +115,11 @@ def test_a_key_that_is_not_set_is_said_at_the_start(at_database: Stream, lamps: 
     told_app(tmp_path, lamps, 9)
     found = at_database("run", "--role", "notifier")
     assert (found.exit_code, "GUEST_HOOK: owners.toml says that the key of a webhook is there" in found.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("key", ["whsec_%%%", "whsec_"])
+def test_a_key_that_is_none_is_said_at_the_start(at_database: Stream, lamps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    told_app(tmp_path, lamps, 9)
+    monkeypatch.setenv("GUEST_HOOK", key)
+    found = at_database("run", "--role", "notifier")
+    assert (found.exit_code, "GUEST_HOOK: what follows whsec_ is no key in base64" in found.stderr) == (2, True)
