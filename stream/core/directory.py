@@ -118,6 +118,8 @@ def parse_owners(text: str) -> Directory:
         read = msgspec.toml.decode(text, type=_File)
     except msgspec.DecodeError as error:
         raise DefinitionError(f"owners.toml: {error}") from None
+    if "" in read.owners:
+        raise DefinitionError("owners.toml: an owner has no name")
     return Directory({name: _known(read, name, known) for name, known in read.owners.items()})
 
 
@@ -146,7 +148,8 @@ def _check_channel(name: str, channel: Channel) -> None:
         port_is_one = url.port is None or url.port > 0
     except ValueError:
         url, port_is_one = urlsplit(""), False
-    if url.scheme not in ("http", "https") or not url.hostname or not port_is_one or url.username or url.password or url.fragment:
+    typed = channel.webhook.isprintable() and " " not in channel.webhook
+    if not typed or url.scheme not in ("http", "https") or not url.hostname or not port_is_one or url.username or url.password or url.fragment:
         raise DefinitionError(f"owners.toml: a webhook of {name!r} is no http or https address without user and fragment: {channel.webhook!r}")
     if not _VARIABLE.fullmatch(channel.secret):
         raise DefinitionError(f"owners.toml: a webhook of {name!r} needs secret=, the environment variable with the key that signs what is sent")
