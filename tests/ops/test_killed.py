@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from stream.adapters.postgres.connection import Connection, PostgresSettings
+from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.store import PostgresStore
 from stream.core.errors import StreamError
 from stream.core.order import Fire
@@ -27,6 +28,7 @@ from stream.ops.site import Site, read_site
 from stream.ops.steering import order_on
 from stream.ops.tasks import claim, order_of
 from stream.ports import Slice
+from stream.ports.notices import Delivery, Fate
 from stream.runtime.app import carrying
 from stream.runtime.doors import Desk, Partitions, Timers
 from stream.runtime.settings import Settings
@@ -224,6 +226,32 @@ async def test_a_task_is_answered_once(site: Site, database: str, monkeypatch: p
     assert deaths > 30
     # The first, the one that nobody died in, and one for each death: each order is in the audit once.
     assert len(await rows(database, "select from audit where action = 'tasks answer'")) == deaths + 2
+
+
+async def test_a_notice_is_carried_under_one_key_until_it_is_noted(site: Site, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    carried: list[str] = []
+
+    async def prepare() -> None:
+        await worked(site, records(site, ASKED, GRANTED))
+        await fired(site, "r1", 2)
+        carried.clear()
+
+    async def carry() -> None:
+        notices = PostgresNotices(site.postgres)
+        try:
+            for leased in await notices.lease(timedelta(0), 10, ()):
+                carried.append(leased.notice.key)
+                await notices.settle(leased, Delivery(Fate.SENT))
+        finally:
+            await notices.close()
+
+    async def again() -> None:
+        await carry()
+        keys = await rows(database, "select key, status from notification order by id")
+        assert {(key, "sent") for key in carried} == set(keys)
+        assert len(keys) == 2 <= len(carried) <= 3
+
+    assert await through_all(database, monkeypatch, prepare, carry, again) > 4
 
 
 @pytest.mark.proof
