@@ -34,7 +34,8 @@ def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> 
         _answer(ledger, page, order)
     elif isinstance(order, Steer):
         _steer(ledger, page, order)
-    elif held(page.entity):
+    elif held(page.entity) and not page.entity.parked:
+        # Behind a failure nothing is missing yet: its number stands until somebody decides.
         pass_gap(ledger, page, ledger.now, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)), actor=order.actor)
         ledger.lined(page)
         _go_on(ledger, page)

@@ -82,16 +82,22 @@ def _drained(ledger: Ledger, page: Page, waiting: Waiting) -> bool:
         return True
     if result.outcome is Outcome.DEFERRED:
         return _stays(ledger, page, envelope, result, waiting)
-    _leaves(ledger, page, waiting)
     if result.outcome is Outcome.PARKED:
-        waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, result.error, None
-        waiting.attempts += 1
-        page.changed.add(waiting.id)
-        line.insert(0, waiting)
+        _fails(ledger, page, waiting, result)
         ledger.halted(page, envelope, result, door=ledger.door)
     else:
+        _leaves(ledger, page, waiting)
         book_halt(ledger, page, envelope, result)
     return True
+
+
+def _fails(ledger: Ledger, page: Page, waiting: Waiting, halt: Halt) -> None:
+    """It stays at its place, which by numbers need not be the head, and the line stands."""
+    waiting.outcome, waiting.reason, waiting.error, waiting.until = Outcome.PARKED, Reason.HANDLER_FAILED, halt.error, None
+    waiting.attempts += 1
+    page.changed.add(waiting.id)
+    ledger.lined(page)
+    ledger.count("drained")
 
 
 def _stays(ledger: Ledger, page: Page, envelope: Envelope, halt: Halt, waiting: Waiting) -> bool:

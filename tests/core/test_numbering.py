@@ -210,6 +210,20 @@ def test_a_gap_that_ends_while_the_line_is_parked_waits_for_the_decision() -> No
     assert (values(play), waits(play)) == ([3], [])
 
 
+def test_a_held_event_that_fails_keeps_its_place_in_the_line() -> None:
+    play = played((1, reading(5)), (2, reading(3, 13)), (3, reading(2)))
+    assert waits(play) == [("gap", 5), ("handler_failed", 3)]
+    play.retry(ID, skip="unlucky")
+    assert (values(play), waits(play), play.entities[ID].number) == ([2], [("gap", 5)], 3)
+
+
+def test_nobody_goes_on_without_a_number_that_is_parked() -> None:
+    play = played((1, reading(3)), (2, reading(2, 13)))
+    play.now = at(30)
+    assert play.order(Release(ID, "ann", "never sent"), "desk").handled == []
+    assert (play.said(), play.entities[ID].number) == ([], 1)
+
+
 def test_the_field_must_be_a_number_of_something_it_takes() -> None:
     with pytest.raises(DefinitionError, match="order_by='sequence' is a field of no event that it takes"):
         machine("sequence")
