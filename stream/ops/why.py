@@ -89,8 +89,9 @@ def why(facts: Facts) -> Why:
 
 
 def _parked(facts: Facts) -> Why | None:
-    head = next(iter(facts.told.line), None)
-    if head is None or head.outcome != "parked":
+    # What was deferred before it failed stands before it in the line, and waits for it all the same.
+    head = next((w for w in facts.told.line if w.outcome == "parked"), None)
+    if head is None:
         return None
     behind = f"; {len(facts.told.line) - 1} more wait behind it" if len(facts.told.line) > 1 else ""
     text = f"it stands at event {head.event_type} ({head.event_id}), which failed since {facts.ago(head.since)}: {head.error or head.reason}{behind}"
@@ -158,7 +159,7 @@ def _gap(facts: Facts) -> Why | None:
     first = waits[0]
     text = f"it waits for number {spans([range(entity.number + 1, here[0])])} of its events since {facts.ago(min(w.since for w in waits))}"
     command = f"stream entities release {entity.machine} {entity.id} --reason, to go on without"
-    return facts.why("gap", first.since, f"{text}; {', '.join(map(str, here))} came already{_passed_over(first)}", command)
+    return facts.why("gap", first.since, f"{text}; {', '.join(map(str, here))} came already{_passed_over(waits)}", command)
 
 
 def _early(facts: Facts) -> Why | None:
@@ -249,8 +250,10 @@ def _list(words: Sequence[str]) -> str:
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words) or "nothing that any row takes"
 
 
-def _passed_over(head: Waits) -> str:
-    return f"; passed over at {head.until:%Y-%m-%d %H:%M:%S} UTC" if head.until else ""
+def _passed_over(held: Sequence[Waits]) -> str:
+    """Whichever of them has waited longest ends the gap."""
+    first = min((w.until for w in held if w.until), default=None)
+    return f"; passed over at {first:%Y-%m-%d %H:%M:%S} UTC" if first else ""
 
 
 def _limit(head: Waits) -> str:

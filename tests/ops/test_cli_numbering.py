@@ -30,7 +30,8 @@ class MeterEvent(Event, topic="meters_{token}", key="meter"):
     meter: str
     number: int
 class Fitted(MeterEvent, type="meter.fitted"): ...
-class Read(MeterEvent, type="meter.read"): ...
+class Read(MeterEvent, type="meter.read"):
+    fails: bool = False
 class Removed(MeterEvent, type="meter.removed"): ...
 class Meter(Data):
     meter: str
@@ -39,6 +40,8 @@ class Meter(Data):
 def fit(e: Fitted) -> Meter:
     return Meter(meter=e.meter)
 def count(m: Meter, e: Read) -> None:
+    if e.fails:
+        raise RuntimeError("unlucky")
     m.read += 1
 
 running, gone = State[Meter]("running", owner=Owner("grid")), State[Meter]("gone", final=True)
@@ -58,8 +61,8 @@ def meters(at_database: Stream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     return at_database
 
 
-def told(*numbers: int) -> None:
-    """Events of these numbers, in this order, as a worker takes them; the first is the fitting."""
+def told(*numbers: int, failing: int = 0, minutes: dict[int, int] | None = None) -> None:
+    """Events of these numbers, in this order, as a worker takes them; the first is the fitting. `minutes`: when, if not as numbered."""
 
     async def go() -> None:
         site = read_site()
@@ -71,7 +74,7 @@ def told(*numbers: int) -> None:
             first = position.next_offset
             kinds = ["meter.fitted" if number == 1 else "meter.read" for number in numbers]
             events = [
-                record(topic, first + n, kind, b'{"meter":"m","number":%d}' % number, f"e{number}", START + timedelta(minutes=number))
+                record(topic, first + n, kind, body(number, failing), f"e{number}", START + timedelta(minutes=(minutes or {}).get(number, number)))
                 for n, (kind, number) in enumerate(zip(kinds, numbers, strict=True))
             ]
             carry = carrying(site.app, Settings(app=site.settings.app), lambda trace_id: False)
@@ -80,6 +83,10 @@ def told(*numbers: int) -> None:
             await store.close()
 
     asyncio.run(go())
+
+
+def body(number: int, failing: int) -> bytes:
+    return b'{"meter":"m","number":%d,"fails":%s}' % (number, b"true" if number == failing else b"false")
 
 
 def shown(stream: Stream) -> dict[str, Any]:
@@ -96,6 +103,21 @@ def test_held_events_are_listed_with_their_numbers_and_why_names_the_missing_one
     assert "4, 5 came already; passed over at" in why["sentence"]
     told(3, 2)
     assert (shown(meters)["line"], shown(meters)["entity"]["number"], shown(meters)["entity"]["data"]["read"]) == ([], 5, 4)
+
+
+def test_why_names_the_instant_of_whichever_has_waited_longest(meters: Stream) -> None:
+    told(1, 8, 4, minutes={8: 2, 4: 30})
+    why = cast("dict[str, Any]", answer(meters("why", "meter", "m", "-o", "json")))
+    assert f"passed over at {START + timedelta(hours=4, minutes=2):%Y-%m-%d %H:%M:%S} UTC" in why["sentence"]
+
+
+def test_a_number_that_failed_is_the_cause_and_not_a_gap(meters: Stream) -> None:
+    told(1, 3)
+    told(2, failing=2)
+    why = cast("dict[str, Any]", answer(meters("why", "meter", "m", "-o", "json")))
+    assert (why["cause"], "it stands at event meter.read (e2), which failed" in why["sentence"]) == ("parked", True)
+    found = meters("entities", "release", "meter", "m", "--reason", "x", "--yes")
+    assert (found.exit_code, "it would change nothing" in found.stderr) == (1, True)
 
 
 def test_a_person_goes_on_without_and_it_is_in_the_audit(meters: Stream) -> None:
