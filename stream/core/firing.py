@@ -221,7 +221,8 @@ def _expire(ledger: Ledger, page: Page, due: datetime) -> None:
         # Should another gap come after this one, it has a time of its own.
         waiting.until = due + page.machine.gap_within
         page.changed.add(waiting.id)
-    if gaps:
+    if gaps and not entity.parked:
+        # Behind a failure nothing moves: which numbers are missing shows when somebody has decided on it.
         pass_gap(ledger, page, due, door=_TIMERS)
     ledger.lined(page)
     if (entity.born or gaps) and not entity.parked:

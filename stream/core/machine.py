@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Generic, Literal, TypeVar, cast, get_args
+from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
@@ -123,7 +123,7 @@ def _numbered(machine: AnyMachine) -> frozenset[type[Event]]:
     if not found:
         raise DefinitionError(f"{machine.name}: order_by={machine.order_by!r} is a field of no event that it takes")
     for kind, type_ in found.items():
-        if (get_args(type_) or (type_,))[0] is not int:
+        if (get_args(type_)[0] if get_origin(type_) is Annotated else type_) is not int:
             raise DefinitionError(f"{machine.name}: order_by={machine.order_by!r} is no int in {kind.__name__}")
     return frozenset(found)
 

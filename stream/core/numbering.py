@@ -14,8 +14,8 @@ from stream.core.event import Event
 from stream.core.machine import AnyMachine
 from stream.core.outcome import Outcome, Reason
 
-_PASSED = frozenset({Reason.HANDLER_FAILED, Reason.EARLY, Reason.UNBORN})
-"""Why an event waits that had its turn before."""
+_PASSED = frozenset({Reason.EARLY, Reason.UNBORN})
+"""Why an event waits that had its turn before; one that failed had it where its number is used up."""
 
 
 def number_of(machine: AnyMachine, event: Event) -> int | None:
@@ -25,13 +25,19 @@ def number_of(machine: AnyMachine, event: Event) -> int | None:
 
 def turn(entity: Entity, number: int | None, waiting: Waiting | None) -> Halt | None:
     """Why it is not an event's turn; None where it is."""
-    if number is None or (waiting is not None and waiting.reason in _PASSED):
+    if number is None or (
+        waiting is not None and (waiting.reason in _PASSED or (waiting.reason is Reason.HANDLER_FAILED and number <= entity.number))
+    ):
         return None
     if number <= entity.number:
         return Halt(Outcome.REJECTED, Reason.LATE, f"its number is {number}, and {entity.number} was seen")
     if number > entity.number + 1:
         return Halt(Outcome.DEFERRED, Reason.GAP, f"its number is {number}, and {entity.number + 1} is next")
     return None
+
+
+def _had_it(entity: Entity, number: int, waiting: Waiting) -> bool:
+    return waiting.reason in _PASSED or (waiting.reason is Reason.HANDLER_FAILED and number <= entity.number)
 
 
 def held(entity: Entity) -> list[Waiting]:

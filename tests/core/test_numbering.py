@@ -38,7 +38,8 @@ class Sealed(Numbered, type="meter.sealed"): ...
 class Opened(Numbered, type="meter.opened"): ...
 
 
-class Noted(MeterEvent, type="meter.noted"): ...
+class Noted(MeterEvent, type="meter.noted"):
+    either: int | str = 0
 
 
 class Meter(Data):
@@ -224,11 +225,30 @@ def test_nobody_goes_on_without_a_number_that_is_parked() -> None:
     assert (play.said(), play.entities[ID].number) == ([], 1)
 
 
+def test_a_limit_that_runs_out_behind_a_failure_takes_no_number_away() -> None:
+    play = played((1, reading(3)), (2, reading(2, 13)))
+    play.fire(ID, 200)
+    assert (play.said(), play.entities[ID].number) == ([], 1)
+    play.retry(ID, skip="unlucky")
+    assert (values(play), waits(play)) == ([3], [])
+
+
+def test_an_early_event_that_the_database_refused_waits_for_its_turn_all_the_same() -> None:
+    play = played()
+    play.take([play.record(reading(5), 1, "x")], fault="22P02")
+    play.retry(ID)
+    assert (values(play), waits(play)) == ([], [("gap", 5)])
+    tell(play, (2, reading(2)), (3, reading(4)), (4, reading(3)))
+    assert values(play) == [2, 3, 4, 5]
+
+
 def test_the_field_must_be_a_number_of_something_it_takes() -> None:
     with pytest.raises(DefinitionError, match="order_by='sequence' is a field of no event that it takes"):
         machine("sequence")
     with pytest.raises(DefinitionError, match="order_by='meter' is no int in "):
         machine("meter")
+    with pytest.raises(DefinitionError, match="order_by='either' is no int in "):
+        machine("either")
 
 
 @st.composite
