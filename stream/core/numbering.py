@@ -25,9 +25,7 @@ def number_of(machine: AnyMachine, event: Event) -> int | None:
 
 def turn(entity: Entity, number: int | None, waiting: Waiting | None) -> Halt | None:
     """Why it is not an event's turn; None where it is."""
-    if number is None or (
-        waiting is not None and (waiting.reason in _PASSED or (waiting.reason is Reason.HANDLER_FAILED and number <= entity.number))
-    ):
+    if number is None or (waiting is not None and _had_it(entity, number, waiting)):
         return None
     if number <= entity.number:
         return Halt(Outcome.REJECTED, Reason.LATE, f"its number is {number}, and {entity.number} was seen")
