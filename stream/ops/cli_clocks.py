@@ -38,10 +38,7 @@ def move(
     Examples: stream clocks move ticket T-1 resolution --by 2h --reason "the part is late" · stream clocks move ticket T-1 resolution
     --at 2026-03-02T17:00:00Z --reason "agreed by phone"
     """
-    if (at is None) == (by is None):
-        raise ConfigurationError("to when? say --at INSTANT or --by SPAN")
-    event = ClockMoved(clock=clock, at=instant(at, exact=True), by=signed(by).total_seconds() if by is not None else 0.0)
-    _order(Ref(machine, id), event, reason, yes, app, output)
+    order(Ref(machine, id), moved(clock, at, by), reason, yes, app, output)
 
 
 def pause(
@@ -57,7 +54,7 @@ def pause(
 
     Example: stream clocks pause ticket T-1 resolution --reason "the customer is on holiday"
     """
-    _order(Ref(machine, id), ClockPaused(clock=clock), reason, yes, app, output)
+    order(Ref(machine, id), ClockPaused(clock=clock), reason, yes, app, output)
 
 
 def resume(
@@ -73,7 +70,7 @@ def resume(
 
     Example: stream clocks resume ticket T-1 resolution --reason "the customer is back"
     """
-    _order(Ref(machine, id), ClockResumed(clock=clock), reason, yes, app, output)
+    order(Ref(machine, id), ClockResumed(clock=clock), reason, yes, app, output)
 
 
 def cancel(
@@ -89,13 +86,21 @@ def cancel(
 
     Example: stream clocks cancel ticket T-1 resolution --reason "agreed with the customer"
     """
-    _order(Ref(machine, id), ClockCancelled(clock=clock), reason, yes, app, output)
+    order(Ref(machine, id), ClockCancelled(clock=clock), reason, yes, app, output)
 
 
-def _order(ref: Ref, event: ClockOrder, reason: str, yes: bool, app: str | None, output: Output) -> None:
+def order(ref: Ref, event: ClockOrder, reason: str, yes: bool, app: str | None, output: Output) -> None:
+    """Show what an order on a clock would do, ask, and do it."""
     site, why = read_site({"app": app}), checked_reason(reason)
-    order, note = awaited(order_on(site, ref, event, actor(), why))
-    do(site, Desk(orders=[order]), note, yes, output)
+    steer, note = awaited(order_on(site, ref, event, actor(), why))
+    do(site, Desk(orders=[steer]), note, yes, output)
+
+
+def moved(clock: str, at: str | None, by: str | None) -> ClockMoved:
+    """A move to an instant, or by a span. Raises `ConfigurationError` unless it is one of them."""
+    if (at is None) == (by is None):
+        raise ConfigurationError("to when? say --at INSTANT or --by SPAN")
+    return ClockMoved(clock=clock, at=instant(at, exact=True), by=signed(by).total_seconds() if by is not None else 0.0)
 
 
 def signed(text: str) -> timedelta:

@@ -9,6 +9,7 @@ import typer
 
 from stream.core.errors import ConfigurationError
 from stream.core.task import LONGEST
+from stream.ops import cli_clocks
 from stream.ops import tasks as desk
 from stream.ops.cli_desk import YesOption, checked_reason, do
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
@@ -42,6 +43,7 @@ def list_tasks(
     machine: Annotated[str | None, typer.Option(help="Only of this machine.")] = None,
     entity: Annotated[str | None, typer.Option(help="Only of this entity.")] = None,
     status: Annotated[Status, typer.Option(help="Open ones, or those that were answered or closed.")] = Status.OPEN,
+    overdue: Annotated[bool, typer.Option("--overdue", help="Only what should have been answered by now.")] = False,
     limit: LimitOption = 50,
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
@@ -51,7 +53,7 @@ def list_tasks(
     Example: stream tasks list --owner "desk lead"
     """
     wanted = desk.Wanted(owner, person, machine, entity, None if status is Status.ANY else status.value)
-    found = awaited(desk.read_tasks(read_site({"app": app}), wanted, limit))
+    found = awaited(desk.read_tasks(read_site({"app": app}), wanted, limit, overdue=overdue))
     show(output, found, desk.tasks_table(found))
 
 
@@ -104,6 +106,30 @@ def reassign(
         raise ConfigurationError("to whom? say --to PERSON or --owner OWNER")
     found = awaited(desk.reassign(read_site({"app": app}), id, actor(), checked_reason(reason), owner=owner, person=to))
     show(output, found, *desk.task_tables(found, []))
+
+
+@tasks.command("due")
+def due(
+    id: IdArgument,
+    reason: WhyOption,
+    at: Annotated[str | None, typer.Option(help="The instant until which it is to be answered (RFC 3339).")] = None,
+    by: Annotated[str | None, typer.Option(help="So much later, or earlier (-30m), in the time that its clock counts.")] = None,
+    yes: YesOption = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Give a task more time, or less: its limit is the clock "<state> task", and this moves it.
+
+    Example: stream tasks due 7 --by 2h --reason "ann is back at noon"
+    """
+    found = awaited(desk.read_task(read_site({"app": app}), id))
+    if found is None:
+        no(f"there is no task {id}")
+    task = found[0]
+    desk.check_open(task)
+    if task.due is None:
+        no(f"task {id} may be answered whenever: it has no limit")
+    cli_clocks.order(task.ref, cli_clocks.moved(f"{task.state} task", at, by), reason, yes, app, output)
 
 
 @tasks.command("comment")

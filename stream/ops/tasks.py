@@ -93,10 +93,16 @@ async def ask_tasks(ask: Questions, wanted: Wanted, limit: int, id: int | None =
     return [_line(row) for row in await ask.rows("tasks", id, w.owner, w.person, w.machine, w.entity, w.status, limit)]
 
 
-async def read_tasks(site: Site, wanted: Wanted, limit: int) -> list[TaskLine]:
-    """One look."""
+MOST = 10_000
+"""Tasks that are looked through for overdue ones."""
+
+
+async def read_tasks(site: Site, wanted: Wanted, limit: int, *, overdue: bool = False) -> list[TaskLine]:
+    """One look. `overdue`: only those whose limit is behind us, among the oldest `MOST`."""
     async with questions(site.postgres) as ask:
-        return await ask_tasks(ask, wanted, limit)
+        found = await ask_tasks(ask, wanted, MOST if overdue else limit)
+    late = [task for task in found if task.left is not None and task.left < timedelta(0)] if overdue else found
+    return late[:limit]
 
 
 async def read_task(site: Site, id: int) -> tuple[TaskLine, list[Comment]] | None:

@@ -186,6 +186,20 @@ def test_a_stranger_is_told_who_may(desk: Stream, monkeypatch: pytest.MonkeyPatc
     assert orders(desk) == []
 
 
+def test_a_task_gets_more_time_and_is_overdue_when_it_has_none_left(desk: Stream) -> None:
+    assert tasks(desk, "--overdue") == []
+    assert desk("tasks", "due", "1", "--by", "3h", "--reason", "ann is away", "--yes").exit_code == 0
+    assert tasks(desk, "--entity", "r1")[0]["due"] == (START + timedelta(hours=7)).isoformat().replace("+00:00", "Z")
+    assert desk("tasks", "due", "2", "--by", "-3h", "--reason", "it is urgent", "--yes").exit_code == 0
+    assert [task["entity_id"] for task in tasks(desk, "--overdue")] == ["r2"]
+    assert [(o["action"], o["target"], o["reason"]) for o in orders(desk)] == [
+        ("clocks move", "refund/r2", "it is urgent"),
+        ("clocks move", "refund/r1", "ann is away"),
+    ]
+    neither = desk("tasks", "due", "1", "--reason", "x", "--yes")
+    assert (neither.exit_code, "to when?" in neither.stderr) == (2, True)
+
+
 def test_a_comment_stays_with_the_task(desk: Stream) -> None:
     assert "rang again" in desk("tasks", "comment", "1", "she rang again").stdout
     found = cast("dict[str, Any]", answer(desk("tasks", "show", "1", "-o", "json")))["comments"]
