@@ -7,6 +7,7 @@ from datetime import datetime
 
 from stream.core.changes import Changes
 from stream.core.clock import SlaBreached
+from stream.core.directory import Directory
 from stream.core.entity import Entity, Envelope
 from stream.core.event import wire_type
 from stream.core.ladder import WITHDRAWN, Note
@@ -59,9 +60,11 @@ def _close(changes: Changes, entity: Entity, closed: Closed) -> None:
     changes.closed.append(closed)
 
 
-def objection(task: Open, entity: Entity, order: Answer) -> str:
-    """Why this answer is not to be taken; empty where it is."""
+def objection(task: Open, entity: Entity, order: Answer, owners: Directory) -> str:
+    """Why this answer is not to be taken; empty where it is. The task may have gone to another owner since that person looked at it."""
     kind = wire_type(type(order.event))
+    if not owners.may(order.actor, task.owner):
+        return f"{order.actor} does not belong to {task.owner!r}, who is asked"
     if task.assignee not in ("", order.actor):
         return f"{task.assignee} has claimed it"
     if kind not in task.answers:
@@ -73,8 +76,9 @@ def objection(task: Open, entity: Entity, order: Answer) -> str:
     return ""
 
 
-def answered(changes: Changes, name: str, order: Answer, at: datetime) -> None:
-    """The task is closed by this answer."""
+def answered(changes: Changes, entity: Entity, order: Answer, name: str, at: datetime) -> None:
+    """The task is closed by this answer; a later one in the same batch comes too late."""
+    entity.tasks.pop(order.task, None)
     last = next((c for c in reversed(changes.closed) if c.ref == order.ref and c.name == name), None)
     if last is None:
         last = Closed(order.ref, name, None, order.actor, at)

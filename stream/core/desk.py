@@ -27,7 +27,10 @@ def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> 
     """Carry out an order, but for an entity that only a later program can keep: then nothing is done."""
     if page.newer:
         return
+    handled = ledger.changes.handled
+    before = len(handled)
     fire(ledger, page, ledger.now, "")
+    fired = len(handled)
     if isinstance(order, Move):
         _move(ledger, page, order)
     elif isinstance(order, Answer):
@@ -39,6 +42,16 @@ def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> 
         pass_gap(ledger, page, ledger.now, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)), actor=order.actor)
         ledger.lined(page)
         _go_on(ledger, page)
+    if before < fired == len(handled) and not isinstance(order, Release):
+        _overtaken(ledger, page, order)
+
+
+def _overtaken(ledger: Ledger, page: Page, order: Move | Answer | Steer) -> None:
+    """What was due leaves nothing to do: said as a refusal, lest what came of it be taken for what was ordered."""
+    entity, event = page.entity, EntityMoved(to=order.to) if isinstance(order, Move) else order.event
+    envelope = _said(ledger, page, "overtaken", event, order.actor)
+    why = "what was due came first, and now it does not fit"
+    ledger.changes.handled.append(Handled(envelope, entity.ref, Outcome.REJECTED, Reason.MANUAL, entity.state, entity.state, why, ()))
 
 
 def _move(ledger: Ledger, page: Page, order: Move) -> None:
@@ -58,10 +71,10 @@ def _answer(ledger: Ledger, page: Page, order: Answer) -> None:
     if task is None:
         return
     envelope = _said(ledger, page, f"task {order.task}", order.event, order.actor)
-    against = objection(task, entity, order)
+    against = objection(task, entity, order, ledger.routes.app.owners)
     result: tuple[Step | Halt, list[Message]] = (Halt(Outcome.REJECTED, Reason.MANUAL, against), []) if against else attempt(ledger, page, envelope)
     if _done(ledger, page, envelope, result, (order.reason, safe(order.comment))):
-        answered(ledger.changes, task.name, order, envelope.time)
+        answered(ledger.changes, entity, order, task.name, envelope.time)
         _go_on(ledger, page)
 
 

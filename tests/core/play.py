@@ -57,7 +57,10 @@ class Play:
         return self._go(decoded, "partitions")
 
     def order(self, order: Order, door: str = "timers") -> Changes:
-        return self._go(Decoded([order], Changes()), door)
+        return self.orders([order], door)
+
+    def orders(self, orders: Sequence[Order], door: str) -> Changes:
+        return self._go(Decoded(list(orders), Changes()), door)
 
     def fire(self, ref: Ref, minutes: float, *, marked: bool = False) -> Changes:
         return self.order(Fire(ref, at(minutes), marked))

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from stream import App, Data, DefinitionError, Event, Machine, Owner, Ref, Sla, State, Task, any_of, minutes, opens
+from stream import App, Data, DefinitionError, Event, Machine, Owner, Ref, Sla, State, Task, any_of, minutes, opens, parse_owners
 from stream.core.changes import Changes
-from stream.core.order import Answer, Move
+from stream.core.order import Answer, Move, Order
 from stream.core.outcome import Outcome
 from stream.core.own import SlaExplained
 from stream.core.task import Closed, Open
@@ -141,6 +141,42 @@ def test_what_somebody_has_claimed_nobody_else_answers(play: Play) -> None:
     assert play.state(ID) == "granted"
 
 
+def test_an_answer_that_what_was_due_has_overtaken_is_refused() -> None:
+    resting = State[Refund]("asked", owner=DESK, task=Task("Refund?", answers=(Granted,)))
+    rows = (opens(Asked, to=resting, then=ask), resting.on(Granted, to=END), resting.after(minutes(10), to=gone))
+    play = Play(App("money", machines=(Machine("refund", data=Refund, events=(RefundEvent,), transitions=rows),)))
+    play.now = at(0)
+    play.send((Asked(refund="r1"), 0, "a"))
+    play.now = at(20)
+    late = "what was due came first, and now it does not fit"
+    assert told(answered(play, Granted(refund="r1"))) == [(Outcome.APPLIED, ""), (Outcome.REJECTED, late)]
+    assert (play.state(ID), [row.actor for row in play.all.history], ends(play)[0][1]) == (
+        "gone",
+        ["", ""],
+        Closed(ID, "state asked", None, "/money/refund", at(10)),
+    )
+
+
+def test_a_move_that_what_was_due_has_overtaken_is_refused() -> None:
+    hasty = State[Refund]("asked", owner=DESK)
+    rows = (opens(Asked, to=hasty, then=ask), hasty.on(Granted, to=END), hasty.after(minutes(10), to=gone))
+    play = Play(App("money", machines=(Machine("refund", data=Refund, events=(RefundEvent,), transitions=rows),)))
+    play.now = at(0)
+    play.send((Asked(refund="r1"), 0, "a"))
+    play.now = at(20)
+    (_, moved) = told(play.order(Move(ID, "asked", "end", "ann", "because"), "desk"))
+    assert (moved[0], play.state(ID)) == (Outcome.REJECTED, "gone")
+
+
+def test_who_no_longer_belongs_to_whom_it_asks_does_not_answer() -> None:
+    play = Play(App("money", machines=(refund,), owners=parse_owners("[owners.boss]\npeople = ['eve']")))
+    play.now = at(20)
+    play.send((Asked(refund="r1"), 0, "a"))
+    assert told(answered(play, Granted(refund="r1"))) == [(Outcome.REJECTED, "ann does not belong to 'boss', who is asked")]
+    answered(play, Granted(refund="r1"), actor="eve")
+    assert play.state(ID) == "granted"
+
+
 def test_the_same_event_from_elsewhere_answers_it_too(play: Play) -> None:
     play.send((Denied(refund="r1"), 5, "b"))
     assert ends(play) == [("state asked", Closed(ID, "state asked", "refund.denied", "/test", at(5)))]
@@ -216,6 +252,13 @@ def test_the_reason_is_noted_whatever_has_become_of_the_entity(late: Play) -> No
     answered(late, SlaExplained(clock="granted", reason="bank"), 2, reason="bank")
     assert late.all.history[-1].clocks == '[{"clock":"granted","what":"explained","reason":"bank"}]'
     assert (late.state(ID), late.tasks[2][1]) == ("gone", Closed(ID, "reason granted", "sla.explained", "ann", at(100), "bank"))
+
+
+def test_a_reason_is_taken_once_within_a_batch_too(late: Play) -> None:
+    orders: list[Order] = [Answer(ID, 2, SlaExplained(clock="granted", reason=why), "ann", why) for why in ("bank", "us")]
+    changes = late.orders(orders, "desk")
+    assert [row.reason for row in changes.history] == ["bank"]
+    assert late.tasks[2][1] == Closed(ID, "reason granted", "sla.explained", "ann", at(100), "bank")
 
 
 def test_a_breach_that_is_withdrawn_needs_no_reason(late: Play) -> None:
