@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stream import Cause, Clock, Data, Event, Machine, Owner, Sla, State, about, any_of, anytime, days, hours, opens, upcast
+from stream import Cause, Clock, Data, Event, Machine, Owner, Sla, State, Task, about, any_of, anytime, days, hours, opens, upcast
 
 Priority = Literal[1, 2, 3, 4]
 
@@ -158,3 +158,6 @@ Clock[Ticket]("c", within=hours(1), met=(closed,), escalate_to="lead")  # F40
 Clock[Ticket]("c", within=hours(1), met=(closed,), calendar="office")  # F42
 Machine[Call]("m", data=Call, events=(), transitions=(), clocks=(resolution,))  # F41
 upcast(TicketTriaged, TicketResolved, lambda e: e.group)  # F47
+Task[Ticket]("Who?", answers=("ticket.triaged",))  # F48
+Task[Ticket](four, answers=(TicketTriaged,))  # F49
+State[Call]("x", task=Task[Ticket]("Who?", answers=(TicketTriaged,)))  # F50
