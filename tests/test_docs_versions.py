@@ -17,7 +17,7 @@ from tests.core.play import NOON, Play, at
 from tests.pages import names_of, text_of
 
 PAGE = "patterns/versions.md"
-ROW = re.compile(r"^\| (C-\d) \| (?:version (\d), in `(\w+)`)? ?\| (.*?) \| (\w+) \| (\w*) ?\| (\d*) ?\|$", re.MULTILINE)
+ROW = re.compile(r"^\| (C-\d) \| (?:version (\d), in `(\w+)`)? ?\| ?(?:(\w+)=(\S+) )?\| (.*?) \| (\w+) \| (\w*) ?\| (\d*) ?\|$", re.MULTILINE)
 EVENT = re.compile(r"`([\w.]+)`(?: (\w+)=([\w.]+))?")
 MOVED = re.compile(r"moved by hand to `(\w+)`, and tried again")
 
@@ -39,13 +39,13 @@ def waits(play: Play, event: Event, minute: float, id: str) -> bool:
 def test_the_table_of_the_page_is_what_happens() -> None:
     app, rows = names_of(PAGE)["app"], ROW.findall(text_of(PAGE))
     assert isinstance(app, App)
-    assert len(rows) == 7
+    assert len(rows) == 8
     kinds: dict[str, type[Event]] = {wire_type(kind): kind for kind in app.classes}
     play = Play(app)
-    for minute, (id, version, state, words, outcome, after, cents) in enumerate(rows):
+    for minute, (id, version, state, field, knows, words, outcome, after, cents) in enumerate(rows):
         ref = Ref("claim", id)
         if version:
-            data = b'{"cents":100,"claim_id":"%s"}' % id.encode()
+            data = msgspec.json.encode({"claim_id": id, field: int(knows) if field == "cents" else knows})
             play.entities[ref] = Entity(ref, 1, int(version), state, data, NOON, NOON, 1, 1, b"x")
         if to := MOVED.fullmatch(words):
             play.now = at(minute)
@@ -58,5 +58,5 @@ def test_the_table_of_the_page_is_what_happens() -> None:
             event = msgspec.convert({"claim_id": id, **({said[2]: said[3]} if said[2] else {})}, kinds[said[1]], strict=False)
             found = "waits" if waits(play, event, minute, id) else became(play.send((event, minute, f"e{minute}")))
         known = play.entities.get(ref)
-        told = (known.state, str(play.data(ref)["cents"])) if known and known.born else ("", "")
+        told = (known.state, str(play.data(ref).get("cents", ""))) if known and known.born else ("", "")
         assert (found, *told) == (outcome, after, cents), (id, words)

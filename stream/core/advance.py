@@ -17,16 +17,14 @@ from stream.core.directory import Directory
 from stream.core.entity import Entity, Envelope
 from stream.core.event import Command, Event, Fact, Says
 from stream.core.ladder import BREACH, CANCELLED, EXPLAINED, Mode, Note, Reading, timer_of
+from stream.core.layout import encoded
 from stream.core.machine import AnyMachine
-from stream.core.message import LIMIT
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import OWN_EVENTS, AfterElapsed, EntityMoved, SlaExplained, TaskOpened
 from stream.core.row import Cause, Transition
 from stream.core.task import question_of, task_of
-from stream.core.text import check_storable
 from stream.core.winding import Turn, length_of, owner_of, wind
 
-_encoder = msgspec.json.Encoder(order="sorted")
 Row = Transition[Any]
 
 
@@ -73,7 +71,10 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
     if isinstance(event, EntityMoved):
         step.state, step.path = event.to, (event.to,)
     elif isinstance(event, AfterElapsed):
-        step = _move(machine, machine.afters[state][event.row], step, event, cause)
+        elapsed = _elapsed(machine, event)
+        if elapsed is None:
+            return IGNORED
+        step = _move(machine, elapsed, step, event, cause)
     else:
         rows = machine.rows.get((state, type(event)), ())
         row = _choose(machine, rows, entity.data, event, cause, owners)
@@ -120,7 +121,7 @@ def _is_stale(machine: AnyMachine, entity: Entity, event: AfterElapsed | ClockEv
     """A timer's event that waited in a line may come to what is no longer so, and any may come to a machine that was changed."""
     rests = event.state == entity.state and event.entered == entity.since
     if isinstance(event, AfterElapsed):
-        return not rests or event.row >= len(machine.afters.get(event.state, ()))
+        return not rests
     timer = timer_of(event.clock)
     dial, reading = machine.dials.get(timer), entity.clocks.get(timer)
     if dial is None or reading is None or not (dial.across or rests):
@@ -179,8 +180,7 @@ def _move(machine: AnyMachine, row: Row, step: Step, event: Event, cause: Cause)
             row.then(made, event, cause)
         if type(made) is not machine.data:
             raise TypeError(f"{row.names[1]} made a {type(made).__name__}, not a {machine.data.__name__}")
-        step.data = _encoder.encode(made)
-        check_storable(step.data, LIMIT)
+        step.data = encoded(made)
         checked = machine.decoder.decode(step.data)
     if row.emit is not None:
         step.said.extend(_flat(row, row.emit(machine.decoder.decode(step.data) if checked is None else checked, event, cause)))
@@ -214,9 +214,12 @@ def _settle(machine: AnyMachine, rows: Sequence[Row], step: Step, event: Event, 
         rows = machine.settling.get(step.state, ())
 
 
+def _elapsed(machine: AnyMachine, event: AfterElapsed) -> Row | None:
+    return machine.row_after(event.state, event.timer or f"after {event.state} {event.row}")
+
+
 def _afters(machine: AnyMachine, step: Step, at: datetime) -> dict[str, datetime]:
-    rows = machine.afters.get(step.state, ())
-    return {f"after {step.state} {n}": at + length_of(machine, row.after, step.data) for n, row in enumerate(rows)}
+    return {name: at + length_of(machine, row.after, step.data) for name, row in machine.afters.get(step.state, {}).items()}
 
 
 def _afters_kept(entity: Entity) -> dict[str, datetime]:

@@ -20,10 +20,9 @@ BEHIND = Halt(Outcome.PARKED, Reason.BEHIND)
 
 
 def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> tuple[Step | Halt, list[Message]]:
-    """Everything the author wrote, and everything it produced, is tried here; what only a later program could keep is not touched."""
-    if page.newer:
-        name, version = page.entity.ref.machine, page.entity.machine_version
-        return failed(f"this {name} is of version {version}, and this program has version {page.machine.version}: run one that is as new"), []
+    """Everything the author wrote, and everything it produced, is tried here; what only another program could keep is not touched."""
+    if page.barred:
+        return failed(page.barred), []
     try:
         result = advance(page.machine, page.entity, envelope, later(page.entity, envelope.time), ledger.routes.app.owners)
         if isinstance(result, Halt):

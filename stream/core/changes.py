@@ -118,9 +118,8 @@ class Changes:
 
     `entities` holds the changed ones, to be written where the stored version is still `versions[ref]`. `drop_timers` and `set_timers` name
     timers; a set one replaces its namesake. `drop_lines` are ids of waiting rows. `closed` ends tasks that were open before; then `asked` are
-    opened. `counts` are keyed by partition, and by door name (str)
-    for the other doors; their keys are verdicts, outcomes, `records`, `concerned`, `unrouted`, `drained`, `fired`. `stuck` are entities
-    whose timers this program cannot fire: never stored.
+    opened. `counts` are keyed by partition, and by door name (str) for the other doors; their keys are verdicts, outcomes, `records`, `concerned`,
+    `unrouted`, `drained`, `fired`. `stuck` are entities whose timers this program cannot fire, and why: never stored.
     """
 
     entities: dict[Ref, Entity] = field(default_factory=dict[Ref, Entity])
@@ -139,7 +138,7 @@ class Changes:
     counts: dict[TopicPartition | str, Counter[str]] = field(default_factory=dict[TopicPartition | str, Counter[str]])
     stream_times: dict[TopicPartition, datetime] = field(default_factory=dict[TopicPartition, datetime])
     handled: list[Handled] = field(default_factory=list[Handled])
-    stuck: list[Ref] = field(default_factory=list[Ref])
+    stuck: dict[Ref, str] = field(default_factory=dict[Ref, str])
 
     def count(self, where: TopicPartition | str, what: Verdict | Outcome | str, n: int = 1) -> None:
         counter = self.counts.get(where)

@@ -17,15 +17,16 @@ from stream.core.firing import drain, fire, own_event, pass_gap
 from stream.core.ladder import timer_of
 from stream.core.ledger import Ledger, Page, later
 from stream.core.numbering import held
-from stream.core.order import Answer, Move, Release, Steer
+from stream.core.order import Answer, Lift, Move, Release, Steer
 from stream.core.outcome import Outcome, Reason
-from stream.core.own import EntityMoved
+from stream.core.own import EntityLifted, EntityMoved
 from stream.core.steering import same, steered
 
 
-def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> None:
-    """Carry out an order, but for an entity that only a later program can keep: then nothing is done."""
-    if page.newer:
+def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release | Lift) -> None:
+    """Carry out an order, but for an entity that only another program can keep: then that is said."""
+    if page.barred:
+        _refused(ledger, page, order, page.barred)
         return
     handled = ledger.changes.handled
     before = len(handled)
@@ -37,21 +38,31 @@ def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release) -> 
         _answer(ledger, page, order)
     elif isinstance(order, Steer):
         _steer(ledger, page, order)
+    elif isinstance(order, Lift):
+        _lift(ledger, page, order)
     elif held(page.entity) and not page.entity.parked:
         # Behind a failure nothing is missing yet: its number stands until somebody decides.
         pass_gap(ledger, page, ledger.now, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)), actor=order.actor)
         ledger.lined(page)
         _go_on(ledger, page)
     if before < fired == len(handled) and not isinstance(order, Release):
-        _overtaken(ledger, page, order)
+        # Said as a refusal, lest what came of what was due be taken for what was ordered.
+        _refused(ledger, page, order, "what was due came first, and now it does not fit")
 
 
-def _overtaken(ledger: Ledger, page: Page, order: Move | Answer | Steer) -> None:
-    """What was due leaves nothing to do: said as a refusal, lest what came of it be taken for what was ordered."""
-    entity, event = page.entity, EntityMoved(to=order.to) if isinstance(order, Move) else order.event
-    envelope = _said(ledger, page, "overtaken", event, order.actor)
-    why = "what was due came first, and now it does not fit"
+def _refused(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release | Lift, why: str) -> None:
+    entity = page.entity
+    event = order.event if isinstance(order, Answer | Steer) else EntityMoved(to=order.to if isinstance(order, Move) else entity.state)
+    envelope = _said(ledger, page, "refused", event, order.actor)
     ledger.changes.handled.append(Handled(envelope, entity.ref, Outcome.REJECTED, Reason.MANUAL, entity.state, entity.state, why, ()))
+
+
+def _lift(ledger: Ledger, page: Page, order: Lift) -> None:
+    """What was read is lifted already: it is only written, and noted."""
+    if page.lifted:
+        envelope = _said(ledger, page, "lift", EntityLifted(version=page.machine.version), order.actor)
+        step = Step(page.entity.state, page.entity.data, [])
+        _done(ledger, page, envelope, (step, []), (Reason.MANUAL, safe(order.reason)))
 
 
 def _move(ledger: Ledger, page: Page, order: Move) -> None:

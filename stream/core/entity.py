@@ -50,7 +50,7 @@ class Envelope(msgspec.Struct, gc=False):
 
 
 class Timer(msgspec.Struct, frozen=True, gc=False):
-    """One due instant of one entity. Its key is (ref, name): `sla <clock>`, `after <state> <n>`, `limit`.
+    """One due instant of one entity. Its key is (ref, name): `sla <clock>`, `after <state> -> <to>`, `limit`.
 
     A clock's row holds its reading as well, and has no due instant while the clock stands still or its ladder has ended.
     """

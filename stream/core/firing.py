@@ -31,11 +31,11 @@ _TIMERS = "timers"
 def fire(ledger: Ledger, page: Page, upto: datetime, reason: str) -> None:
     """Fire what is due, earliest first; what fires may set new timers, which then count as well.
 
-    Of an entity that a later program wrote, or whose state is no more, nothing fires: what is due stays so, until somebody can do it.
+    Of an entity that only another program could keep, or whose state is no more, nothing fires: what is due stays so, until somebody can do it.
     """
     entity = page.entity
-    if page.newer or (entity.born and entity.state not in page.machine.by_name):
-        ledger.changes.stuck.append(entity.ref)
+    if why := page.barred or (f"its state {entity.state!r} is no more" if entity.born and entity.state not in page.machine.by_name else ""):
+        ledger.changes.stuck[entity.ref] = why
         return
     while entity.timers:
         due, name = min((due, name) for name, due in entity.timers.items())
@@ -181,7 +181,7 @@ def _told(page: Page, dial: Dial, reading: Reading, due: datetime) -> tuple[Cloc
 
 def _elapse(ledger: Ledger, page: Page, name: str, due: datetime, reason: str) -> None:
     entity = page.entity
-    event = AfterElapsed(state=entity.state, row=int(name.rpartition(" ")[2]), due=due, entered=entity.since or due)
+    event = AfterElapsed(state=entity.state, timer=name, due=due, entered=entity.since or due)
     envelope = own_event(ledger, page, name, event, due)
     result, messages = (BEHIND, list[Message]()) if entity.parked else attempt(ledger, page, envelope)
     if isinstance(result, Halt):

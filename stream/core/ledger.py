@@ -14,6 +14,7 @@ from stream.core.clock import SlaWithdrawn
 from stream.core.entity import Entity, Envelope, Timer, Waiting
 from stream.core.event import Event, Fact
 from stream.core.ladder import WITHDRAWN, Note, Reading, encode_notes, timer_of
+from stream.core.layout import LayoutError, lifted_data
 from stream.core.machine import AnyMachine
 from stream.core.message import compose, count_said
 from stream.core.numbering import number_of
@@ -31,8 +32,8 @@ Revive = Callable[[Record], Envelope]
 class Page:
     """One entity during a batch, and what was stored of it before. The entity's `clocks` are never changed in place.
 
-    `newer`: a later version of the machine wrote it, and knows more than this one could keep. `draining`: somebody further up is going through its
-    line.
+    `barred`: why nothing may be done to it, in words: this program could not keep, or does not read, what another version wrote. `lifted`: its data
+    is not in the layout in which it is stored. `draining`: somebody further up is going through its line.
     """
 
     entity: Entity
@@ -41,7 +42,8 @@ class Page:
     timers: dict[str, datetime]
     clocks: dict[str, Reading]
     line: frozenset[int]
-    newer: bool = False
+    barred: str = ""
+    lifted: bool = False
     touched: bool = False
     draining: bool = False
     changed: set[int] = field(default_factory=set[int])
@@ -67,7 +69,8 @@ class Ledger:
             ids = frozenset(w.id for w in entity.line)
             machine = self.routes.machine(ref.machine)
             page = self.pages[ref] = Page(entity, machine, entity.version, dict(entity.timers), entity.clocks, ids)
-            page.newer = entity.born and entity.machine_version > machine.version
+            if entity.born and entity.machine_version != machine.version:
+                _bring_up(page)
         return page
 
     def count(self, what: str) -> None:
@@ -90,7 +93,7 @@ class Ledger:
         entity, before = page.entity, page.entity.state
         at = later(entity, envelope.time)
         entity.version += 1
-        entity.machine_version = page.machine.version
+        entity.machine_version = page.machine.version  # of a birth: whoever is older was brought up to it
         entity.state, entity.data, entity.time = step.state, step.data, at
         if step.path:
             entity.since = at
@@ -237,6 +240,21 @@ class Ledger:
         row.hash = entity.chain = link(entity.chain, row)
         self.changes.history.append(row)
         page.touched = True
+
+
+def _bring_up(page: Page) -> None:
+    """Its data into the present layout, and the version with it; or say why it stays as it is, and nothing may be done to it."""
+    entity, machine = page.entity, page.machine
+    version = entity.machine_version
+    if version > machine.version:
+        page.barred = f"this {machine.name} is of version {version}, and this program has version {machine.version}: run one that is as new"
+        return
+    try:
+        entity.data = lifted_data(machine.data, machine.upcasts, version, entity.data)
+    except LayoutError as error:
+        page.barred = str(error)
+    else:
+        entity.machine_version, page.lifted = machine.version, True
 
 
 def later(entity: Entity, time: datetime) -> datetime:

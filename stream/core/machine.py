@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
@@ -13,8 +13,10 @@ from stream.core.clock import Clock, ClockEvent, SlaEscalated, SlaWarned
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event, Fact
 from stream.core.ladder import Dial, Mode
+from stream.core.layout import check_layouts
 from stream.core.own import OWN_EVENTS
 from stream.core.row import Address, Concerns, State, Transition
+from stream.core.upcast import Upcast
 
 D = TypeVar("D", bound=Data)
 Ids = Callable[[Any], str | Sequence[str]]
@@ -29,6 +31,8 @@ class Machine(Generic[D]):
 
     `order_by` names the field in which events of an entity are numbered 1, 2, 3 ...: what comes before its turn is held, after `gap_within` of
     business time the gap is told and passed over, and what comes after that is rejected as `late`. Events without the field come as they come.
+
+    `version` is raised when an older program could not keep what this one writes; `upcasts` lift data by the last version that wrote it so.
     """
 
     name: str
@@ -41,10 +45,11 @@ class Machine(Generic[D]):
     order_by: str = ""
     gap_within: timedelta = timedelta(days=1)
     version: int = 1
+    upcasts: Mapping[int, Upcast] = field(default_factory=dict[int, Upcast])
     states: tuple[State[D], ...] = field(init=False)
     rows: dict[tuple[str, type[Event]], tuple[Transition[D], ...]] = field(init=False, repr=False)
     settling: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
-    afters: dict[str, tuple[Transition[D], ...]] = field(init=False, repr=False)
+    afters: dict[str, dict[str, Transition[D]]] = field(init=False, repr=False)
     by_name: dict[str, State[D]] = field(init=False, repr=False)
     dials: dict[str, Dial] = field(init=False, repr=False)
     decoder: msgspec.json.Decoder[D] = field(init=False, repr=False)
@@ -60,9 +65,10 @@ class Machine(Generic[D]):
             raise DefinitionError(f"{self.name}: {self.data.__name__} cannot be stored: {error}") from error
         _set(self, "rows", _rows(self))
         _set(self, "settling", _timed(self, lambda row: row.event is None and row.after is None))
-        _set(self, "afters", _timed(self, lambda row: row.after is not None))
+        _set(self, "afters", _afters(_timed(self, lambda row: row.after is not None)))
         _set(self, "dials", _dials(self))
         _set(self, "numbered", _numbered(self))
+        check_layouts(self.name, self.data, self.version, self.upcasts)
         _check_reach(self)
         for kind in self.takes:
             _check_event(self, kind)
@@ -101,6 +107,12 @@ class Machine(Generic[D]):
             elif issubclass(event, address):
                 return _field_reader(address.__key__)
         return None
+
+    def row_after(self, state: str, timer: str) -> Transition[D] | None:
+        """The row that a timer of `state` is of; timers of older programs name it by its number. None: there is no such row any more."""
+        rows = self.afters.get(state, {})
+        number = timer.removeprefix(f"after {state} ")
+        return rows.get(timer) or (tuple(rows.values())[int(number)] if number.isdecimal() and int(number) < len(rows) else None)
 
 
 AnyMachine = Machine[Any]
@@ -159,6 +171,18 @@ def _timed(machine: Machine[D], wanted: Callable[[Transition[D]], bool]) -> dict
             for state in _sources(row, machine.states):
                 found.setdefault(state.name, []).append(row)
     return {name: tuple(rows) for name, rows in found.items()}
+
+
+def _afters(timed: dict[str, tuple[Transition[D], ...]]) -> dict[str, dict[str, Transition[D]]]:
+    """Moves after a time by the names of their timers, which say where they lead: so rows may change places under running entities."""
+    found: dict[str, dict[str, Transition[D]]] = {}
+    for state, rows in timed.items():
+        named = found[state] = dict[str, Transition[D]]()
+        for row in rows:
+            name = f"after {state} -> {row.to.name if row.to else state}"
+            names = (name, *(f"{name} ({n})" for n in range(2, len(rows) + 2)))
+            named[next(each for each in names if each not in named)] = row
+    return found
 
 
 def _check_reach(machine: Machine[D]) -> None:

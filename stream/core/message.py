@@ -13,11 +13,8 @@ from stream.core.entity import Entity, Envelope
 from stream.core.event import Fact, key_of, wire_type
 from stream.core.identity import emitted_id
 from stream.core.telling import addressee
-from stream.core.text import check_storable
+from stream.core.text import LIMIT, check_storable
 from stream.core.trace import created, traceparent
-
-LIMIT = 1_000_000
-"""Bytes of one message's value, and of one entity's data."""
 
 _COPY = 1_000_000
 """Copies of a message for an owner's topics are numbered from here on: what is said besides keeps its number, and so its id."""

@@ -100,7 +100,16 @@ class Release:
     reason: str
 
 
-Order: TypeAlias = Deliver | Fire | Retry | Move | Answer | Steer | Release
+@dataclass(slots=True)
+class Lift:
+    """A person's order: store its data in the present layout. Where it is so already, nothing is done."""
+
+    ref: Ref
+    actor: str
+    reason: str
+
+
+Order: TypeAlias = Deliver | Fire | Retry | Move | Answer | Steer | Release | Lift
 
 
 @dataclass(frozen=True, slots=True)

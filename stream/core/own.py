@@ -40,18 +40,28 @@ class GapPassed(Event, type="gap.passed"):
 
 
 class AfterElapsed(Event, type="after.elapsed"):
-    """An entity rested long enough for its `row`-th `after` of that state. It reaches that entity alone and is never published."""
+    """An entity rested long enough for the `after` of that state which `timer` names. It reaches that entity alone and is never published.
+
+    `row` is its number, in what an older program left in a line without a name.
+    """
 
     state: str
-    row: int
     due: datetime
     entered: datetime
+    timer: str = ""
+    row: int = 0
 
 
 class EntityMoved(Event, type="entity.moved"):
     """A person put an entity into the state `to`. It reaches that entity alone and is never published."""
 
     to: str
+
+
+class EntityLifted(Event, type="entity.lifted"):
+    """A person had its data stored in the layout of the machine's `version`. It reaches that entity alone and is never published."""
+
+    version: int
 
 
 class TaskOpened(Event, type="task.opened"):
@@ -100,7 +110,7 @@ class ClockCancelled(ClockOrder, type="clock.cancelled"):
 
 OWN_EVENTS: tuple[type[Event], ...] = (
     *(SlaWarned, SlaBreached, SlaEscalated, SlaWithdrawn, SlaExplained),
-    *(WaitExpired, GapPassed, AfterElapsed, EntityMoved, TaskOpened),
+    *(WaitExpired, GapPassed, AfterElapsed, EntityMoved, EntityLifted, TaskOpened),
     *(ClockMoved, ClockPaused, ClockResumed, ClockCancelled),
 )
 """The events that need no topic and no address: the library makes them for one entity."""

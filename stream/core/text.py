@@ -7,6 +7,9 @@ import re
 from stream.core.errors import MalformedError
 from stream.core.outcome import Reason
 
+LIMIT = 1_000_000
+"""Bytes of one message's value, and of one entity's data."""
+
 MAX_DEPTH = 128
 _MAX_INTEGER, _MIN_INTEGER = (1 << 63) - 1, -(1 << 63)
 # Takes a string that does not end up to the end: else each quote within would be tried as a beginning, and a value of 16 kB cost seconds.

@@ -8,32 +8,41 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 import msgspec
 
 from stream.core.catalog import Catalog
 from stream.core.errors import RAISED, DefinitionError, MalformedError, described
-from stream.core.event import Event, wire_type
+from stream.core.event import Data, Event, wire_type
 from stream.core.outcome import Reason
 
 E = TypeVar("E", bound=Event)
 F = TypeVar("F", bound=Event)
+C = TypeVar("C", bound=Data)
+D = TypeVar("D", bound=Data)
 
 _encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True)
 class Upcast:
-    """From one class to the next. Made by `upcast`."""
+    """From one class of events, or of data, to the next. Made by `upcast`."""
 
-    old: type[Event]
-    new: type[Event]
-    by: Callable[[Any], Event]
+    old: type[Any]
+    new: type[Any]
+    by: Callable[[Any], Any]
 
 
-def upcast(old: type[E], new: type[F], by: Callable[[E], F]) -> Upcast:
-    """Whenever an `old` is read, machines get what `by` makes of it; that may be lifted further."""
+@overload
+def upcast(old: type[E], new: type[F], by: Callable[[E], F]) -> Upcast: ...
+@overload
+def upcast(old: type[C], new: type[D], by: Callable[[C], D]) -> Upcast: ...
+def upcast(old: type[Any], new: type[Any], by: Callable[[Any], Any]) -> Upcast:
+    """Whenever an `old` is read, machines get what `by` makes of it; that may be lifted further.
+
+    Of events it stands in `App(upcasts=)`, of data in `Machine(upcasts=)`.
+    """
     return Upcast(old, new, by)
 
 
@@ -42,6 +51,8 @@ def table_of(upcasts: Sequence[Upcast]) -> Mapping[type[Event], Upcast]:
     found: dict[type[Event], Upcast] = {}
     for one in upcasts:
         for kind in (one.old, one.new):
+            if not issubclass(kind, Event):
+                raise DefinitionError(f"upcast({one.old.__name__}, {one.new.__name__}): of data it stands in Machine(upcasts={{version: ...}})")
             if not kind.__fact_type__:
                 raise DefinitionError(f"upcast({one.old.__name__}, {one.new.__name__}): {kind.__name__} has no type=")
         if one.old in found:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
 
 import typer
 
@@ -37,37 +37,64 @@ def plan(
 
 def apply(
     machine: Annotated[str, typer.Argument(help="The machine's name.")],
-    move: Annotated[str, typer.Option(metavar="OLD=NEW", help="From which state, there or no more, into which one.")],
     reason: ReasonOption,
+    move: Annotated[str | None, typer.Option(metavar="OLD=NEW", help="From which state, there or no more, into which one.")] = None,
+    data: Annotated[bool, typer.Option("--data", help="Store the data of all that an older version wrote as this one has it.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="How many in a transaction.")] = 200,
     yes: YesOption = False,
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """Put all entities of one state into another, as `entities move` does with one: each has its line in the history, each batch one in the audit.
+    """Put all entities of one state into another, as `entities move` does with one, or lift the stored data of all to the present layout. Each has
+    its line in the history, each batch one in the audit. It is counted first, and asked.
 
     It may run beside workers, be ended at any moment, and begun again. Ends with 1 when some would not go.
 
-    Example: stream machines apply ticket --move "Escalated=Blocked" --reason "version 2 has one state for both"
+    Examples:\n
+    stream machines apply ticket --move "Escalated=Blocked" --reason "version 2 has one state for both"\n
+    stream machines apply ticket --data --reason "version 1 goes"
     """
     site, why = read_site({"app": app}), checked_reason(reason)
-    old, _, new = move.partition("=")
     found = _machine(site, machine)
-    changes.check_move(found, old, new)
-    waiting = sum(one.n for one in awaited(changes.plan(site, [found], lambda n: None)) if one.about.startswith(f"{old!r}, version"))
-    if not waiting:
-        no(f"no {machine} is in {old!r}")
-    note(f"{waiting:,} of {machine} from {old} to {new}")
+    if bool(move) == data:
+        raise ConfigurationError("say what to apply: --move OLD=NEW for a state, or --data for the layout of stored data")
+    if move:
+        waiting, said, work = _moving(site, found, move, why, batch)
+    else:
+        waiting, said, work = _lifting(site, found, why, batch)
+    note(f"{waiting:,} of {machine} {said}")
     if not yes and not typer.confirm("Do it?", err=True):
         no("nothing was done")
-    order = Note(actor(), "machines apply", machine, f"{old} -> {new}: {why}", {"state": old}, {"state": new})
     with progress() as tell:
-        done = awaited(changes.apply(site, found, (old, new), order, batch, _counted(tell, "moved", waiting)))
+        done = awaited(work(_counted(tell, "done", waiting)))
     show(output, done)
     if output is Output.TABLE:
-        note(f"{done.moved:,} moved")
+        note(f"{done.done:,} done")
     if done.left:
         no(f"{done.left:,} would not go: {'; '.join(done.why)}")
+
+
+Work = Callable[[changes.Progress], Coroutine[Any, Any, changes.Applied]]
+
+
+def _moving(site: Site, machine: AnyMachine, move: str, why: str, batch: int) -> tuple[int, str, Work]:
+    """How many, what is said of it, and the work."""
+    old, _, new = move.partition("=")
+    changes.check_move(machine, old, new)
+    waiting = sum(one.n for one in awaited(changes.plan(site, [machine], lambda n: None)) if one.about.startswith(f"{old!r}, version"))
+    if not waiting:
+        no(f"no {machine.name} is in {old!r}")
+    order = Note(actor(), "machines apply", machine.name, f"{old} -> {new}: {why}", {"state": old}, {"state": new})
+    return waiting, f"from {old} to {new}", lambda progress: changes.move_all(site, machine, (old, new), order, batch, progress)
+
+
+def _lifting(site: Site, machine: AnyMachine, why: str, batch: int) -> tuple[int, str, Work]:
+    versions = awaited(changes.older_versions(site, machine))
+    waiting, oldest = sum(versions.values()), min(versions, default=machine.version)
+    if not waiting:
+        no(f"every {machine.name} is of version {machine.version}: nothing is to be lifted")
+    order = Note(actor(), "machines apply", machine.name, f"data: {why}", {"version": oldest}, {"version": machine.version})
+    return waiting, f"from version {oldest} on to {machine.version}", lambda progress: changes.lift_all(site, machine, order, batch, progress)
 
 
 def _counted(tell: Callable[[str, int, int], None], what: str, total: int) -> changes.Progress:

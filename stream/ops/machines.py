@@ -1,8 +1,9 @@
-"""A machine that changed under running work: what of the stored entities no longer fits it, and their way into states that are there."""
+"""A machine that changed under running work: what of the stored entities no longer fits it, and their way into states and layouts that are there."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -10,11 +11,12 @@ from rich.console import RenderableType
 
 from stream.core.errors import ConfigurationError
 from stream.core.ladder import clock_of
+from stream.core.layout import LayoutError, layout_of, lifted_data
 from stream.core.machine import AnyMachine
-from stream.core.order import Move
+from stream.core.order import Lift, Move
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
-from stream.ops.orders import Note, move_all
+from stream.ops.orders import Note, order_all
 from stream.ops.queries import Questions, questions
 from stream.ops.render import table
 from stream.ops.site import Site
@@ -25,7 +27,8 @@ Progress = Callable[[int], None]
 
 
 class Finding(msgspec.Struct):
-    """Something of `n` entities, or of `n` clocks. `what`: same, older, later_version, state_gone, clock_gone, clock_begins, after_gone, data_unfit.
+    """Something of `n` entities, or of `n` clocks. `what`: same, older, later_version, state_gone, clock_gone, clock_begins, after_gone,
+    data_older, data_unfit.
 
     `trouble`: it keeps work from going on, and somebody should do something about it.
     """
@@ -51,6 +54,16 @@ async def plan(site: Site, machines: Sequence[AnyMachine], progress: Progress) -
     return found
 
 
+async def older_versions(site: Site, machine: AnyMachine) -> Counter[int]:
+    """How many of its entities each older version wrote last."""
+    found = Counter[int]()
+    async with questions(site.postgres) as ask:
+        for row in await ask.rows("entities_by_version"):
+            if row["machine"] == machine.name and row["machine_version"] < machine.version:
+                found[row["machine_version"]] += row["n"]
+    return found
+
+
 def _state(machine: AnyMachine, row: dict[str, Any]) -> Finding:
     version, state, n = row["machine_version"], row["state"], row["n"]
     about = f"{state!r}, version {version}"
@@ -71,39 +84,45 @@ def _timers(machine: AnyMachine, rows: Sequence[dict[str, Any]], entities: int) 
         if clock := clock_of(name):
             if name not in machine.dials:
                 yield Finding(machine.name, "clock_gone", repr(clock), row["n"], "declared no more: it ends without a word, at its next rung or move")
-        elif name.startswith("after ") and _after_gone(machine, name):
+        elif name.startswith("after ") and not any(machine.row_after(state, name) for state in machine.afters):
             yield Finding(machine.name, "after_gone", repr(name), row["n"], "no such row any more: nothing happens when it falls due")
     for timer, dial in machine.dials.items():
         if dial.across and timer not in stored and entities:
             yield Finding(machine.name, "clock_begins", repr(dial.name), entities, "new: it begins with each one's next move into another state")
 
 
-def _after_gone(machine: AnyMachine, name: str) -> bool:
-    state, _, row = name.removeprefix("after ").rpartition(" ")
-    return int(row) >= len(machine.afters.get(state, ()))
-
-
 async def _data(ask: Questions, machine: AnyMachine, progress: Progress) -> list[Finding]:
-    """Whether this program's class reads what is stored."""
-    unfit, errors = 0, list[str]()
-    async for id, data in _entities(ask, machine.name, progress):
+    """Whether this program reads what is stored: each is lifted as its next event would, and dropped."""
+    older, unfit, errors = Counter[int](), 0, list[str]()
+    async for id, version, data in _entities(ask, machine.name, progress):
         try:
-            machine.decoder.decode(data)
-        except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+            if version < machine.version:
+                lifted_data(machine.data, machine.upcasts, version, data)
+                older[version] += layout_of(machine.data, machine.upcasts, version) is not machine.data
+            elif version == machine.version:
+                machine.decoder.decode(data)
+        except (LayoutError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             unfit += 1
             if len(errors) < NAMED:
                 errors.append(f"{id}: {error}")
-    if not unfit:
-        return []
-    told = "; ".join(errors) + ("; ..." if unfit > len(errors) else "")
-    return [Finding(machine.name, "data_unfit", machine.data.__name__, unfit, f"their next event parks: {told}", trouble=True)]
+    found = [_older(machine, version, n) for version, n in sorted(older.items()) if n]
+    if unfit:
+        told = "; ".join(errors) + ("; ..." if unfit > len(errors) else "")
+        found.append(Finding(machine.name, "data_unfit", machine.data.__name__, unfit, f"their next event parks: {told}", trouble=True))
+    return found
 
 
-async def _entities(ask: Questions, machine: str, progress: Progress) -> AsyncIterator[tuple[str, bytes]]:
+def _older(machine: AnyMachine, version: int, n: int) -> Finding:
+    name = layout_of(machine.data, machine.upcasts, version).__name__
+    means = f"lifted to {machine.data.__name__} by their next move, or all at once: stream machines apply {machine.name} --data"
+    return Finding(machine.name, "data_older", f"{name}, version {version}", n, means)
+
+
+async def _entities(ask: Questions, machine: str, progress: Progress) -> AsyncIterator[tuple[str, int, bytes]]:
     after = ""
     while rows := await ask.rows("data_of_entities", machine, after, READ):
         for row in rows:
-            yield row["id"], row["data"]
+            yield row["id"], row["machine_version"], row["data"]
         after = rows[-1]["id"]
         progress(len(rows))
 
@@ -117,9 +136,9 @@ def plan_table(found: Sequence[Finding]) -> RenderableType:
 
 
 class Applied(msgspec.Struct):
-    """`moved` entities are in the new state. `left` are those that would not go: told by name, at most five, with the reason."""
+    """`done` entities are as ordered. `left` are those that would not go: told by name, at most five, with the reason."""
 
-    moved: int = 0
+    done: int = 0
     left: int = 0
     why: list[str] = []
 
@@ -132,26 +151,49 @@ def check_move(machine: AnyMachine, old: str, new: str) -> None:
         raise ConfigurationError(f"{old!r} to itself moves nobody")
 
 
-async def apply(site: Site, machine: AnyMachine, way: tuple[str, str], order: Note, batch: int, progress: Progress) -> Applied:
+Orders = Sequence[Move | Lift]
+
+
+async def move_all(site: Site, machine: AnyMachine, way: tuple[str, str], order: Note, batch: int, progress: Progress) -> Applied:
     """Every entity of one state into another, as by `entities move`; `batch` of them in a transaction with its line in the audit.
 
     May be ended at any moment and begun again: whoever is moved is not in the old state any more.
     """
-    (old, new), done, after = way, Applied(why=[]), ""
-    while ids := await _resting(site, machine.name, old, after, batch):
-        changes = await move_all(site, [Move(Ref(machine.name, id), old, new, order.actor, order.reason) for id in ids], order)
-        moved = {
-            one.ref.id for one in changes.handled if one.outcome is Outcome.APPLIED and one.to_state == new and one.envelope.type == "entity.moved"
-        }
-        refused = {one.ref.id: one.error for one in changes.handled if one.error}
-        left = [id for id in ids if id not in moved]
-        done.moved, done.left = done.moved + len(moved), done.left + len(left)
-        done.why += [f"{id}: {refused.get(id, 'somebody else moved it meanwhile')}" for id in left][: NAMED - len(done.why)]
+    old, new = way
+
+    async def resting(after: str) -> Orders:
+        async with questions(site.postgres) as ask:
+            found = await ask.entities(machine.name, old, Ref(machine.name, after), batch)
+        return [Move(Ref(machine.name, entity.id), old, new, order.actor, order.reason) for entity in found]
+
+    return await _in_batches(site, resting, "entity.moved", order, progress)
+
+
+async def lift_all(site: Site, machine: AnyMachine, order: Note, batch: int, progress: Progress) -> Applied:
+    """The data of every entity that an older version wrote into the present layout, final ones too; batches and ends as in `move_all`.
+
+    Afterwards no entity needs the upcasters any more, unless an older program still writes.
+    """
+
+    async def older(after: str) -> Orders:
+        async with questions(site.postgres) as ask:
+            rows = await ask.rows("entities_of_older_versions", machine.name, machine.version, after, batch)
+        return [Lift(Ref(machine.name, row["id"]), order.actor, order.reason) for row in rows]
+
+    return await _in_batches(site, older, "entity.lifted", order, progress)
+
+
+async def _in_batches(site: Site, following: Callable[[str], Awaitable[Orders]], event: str, order: Note, progress: Progress) -> Applied:
+    """`following` gives the next orders after an id, and `event` is what each comes to."""
+    done, after = Applied(why=[]), ""
+    while orders := await following(after):
+        ids = [one.ref.id for one in orders]
+        handled = (await order_all(site, orders, order)).handled
+        went = {one.ref.id for one in handled if one.outcome is Outcome.APPLIED and one.envelope.type == event}
+        refused = {one.ref.id: one.error for one in handled if one.error}
+        left = [id for id in ids if id not in went]
+        done.done, done.left = done.done + len(went), done.left + len(left)
+        done.why += [f"{id}: {refused.get(id, 'somebody else changed it meanwhile')}" for id in left][: NAMED - len(done.why)]
         progress(len(ids))
         after = ids[-1]
     return done
-
-
-async def _resting(site: Site, machine: str, state: str, after: str, limit: int) -> list[str]:
-    async with questions(site.postgres) as ask:
-        return [entity.id for entity in await ask.entities(machine, state, Ref(machine, after), limit)]

@@ -16,7 +16,7 @@ from stream.adapters.postgres.connection import PostgresSettings
 from stream.adapters.postgres.store import PostgresStore, PostgresTransaction
 from stream.core.changes import Changes
 from stream.core.errors import ConfigurationError, FencedError, StreamError, UnavailableError, UnstorableError
-from stream.core.order import Claim, Move, Retry
+from stream.core.order import Claim, Lift, Move, Retry
 from stream.core.outcome import Outcome
 from stream.ops.parts import checked, tracing
 from stream.ops.queries import STATEMENTS, questions
@@ -119,9 +119,9 @@ async def carry_out(site: Site, door: Door, notes: Sequence[Note], by: PostgresS
     raise AssertionError("unreachable")
 
 
-async def move_all(site: Site, moves: Sequence[Move], note: Note) -> Changes:
-    """Moves in one transaction, with one line in the audit; each is done only where its entity is still in the state that it names."""
-    return (await carry_out(site, Desk(orders=moves), [note]))[1]
+async def order_all(site: Site, orders: Sequence[Move | Lift], note: Note) -> Changes:
+    """Orders in one transaction, with one line in the audit; each is done only where it still fits its entity."""
+    return (await carry_out(site, Desk(orders=orders), [note]))[1]
 
 
 async def _up_to(site: Site, retry: Retry, carry: Carry, error: UnstorableError) -> Retry:

@@ -374,4 +374,8 @@ select machine, name, count(*) as n from timer group by machine, name order by m
 
 -- name: data_of_entities
 -- What entities of a machine know, in the order of their ids, after one of them.
-select id, data from entity where machine = $1 and id > $2 and version > 0 order by machine, id limit $3;
+select id, machine_version, data from entity where machine = $1 and id > $2 and version > 0 order by machine, id limit $3;
+
+-- name: entities_of_older_versions
+-- Those that a version of the machine below $2 wrote last, in the order of their ids, after one of them.
+select id from entity where machine = $1 and id > $3 and version > 0 and machine_version < $2 order by machine, id limit $4;

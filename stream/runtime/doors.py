@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from stream.core.changes import Changes
-from stream.core.order import Answer, Claim, Fire, Move, Release, Retry, Steer
+from stream.core.order import Answer, Claim, Fire, Lift, Move, Release, Retry, Steer
 from stream.core.record import Record
 from stream.pipeline import Door
 from stream.ports import Slice, Store, Transaction
@@ -62,7 +62,7 @@ class Desk:
     """What a person says of entities: events by hand, which concern whom they say, and orders on single ones."""
 
     records: Sequence[Record] = ()
-    orders: Sequence[Move | Answer | Steer | Release] = ()
+    orders: Sequence[Move | Answer | Steer | Release | Lift] = ()
 
     async def claim(self, tx: Transaction) -> Claim:
         return await tx.claim_orders("desk", self.orders, self.records)

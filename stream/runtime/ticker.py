@@ -11,7 +11,7 @@ import anyio
 import structlog
 
 from stream.core.app import Feedmap
-from stream.core.errors import FencedError, UnavailableError, UnstorableError
+from stream.core.errors import FencedError, UnavailableError, UnstorableError, outlined
 from stream.core.order import Fire
 from stream.core.record import Ref
 from stream.ports import Store, Telemetry
@@ -157,11 +157,10 @@ class Ticker:
             self._refused[ref] = anyio.current_time() + 600.0
             structlog.get_logger("stream").error("timer refused by the database, passed over", machine=ref.machine, entity=ref.id, error=str(error))
             return
-        for ref in changes.stuck:
+        for ref, why in changes.stuck.items():
             # Looked at again in a while: meanwhile it must not stand before the others.
             self._refused[ref] = anyio.current_time() + 600.0
-            why = "its state is no more in this program's version of the machine, or a later version wrote it"
-            structlog.get_logger("stream").error("timer not fired, passed over", machine=ref.machine, entity=ref.id, error=why)
+            structlog.get_logger("stream").error("timer not fired, passed over", machine=ref.machine, entity=ref.id, error=outlined(why))
         if changes.messages:
             self._parts.wake()
         self._parts.telemetry.processed(claim, changes, began, time.time_ns())

@@ -43,7 +43,7 @@ def test_a_move_is_a_row_of_the_history_with_who_and_why() -> None:
 def test_the_clocks_of_the_state_that_is_left_end_and_those_of_the_new_one_begin() -> None:
     play = played(OPENED)
     move(play, "new", "paused")
-    assert play.entities[A].timers == {"after paused 0": at(5 + 2 * 24 * 60)}
+    assert play.entities[A].timers == {"after paused -> closed": at(5 + 2 * 24 * 60)}
     (met,) = msgspec.json.decode(play.all.history[-1].clocks, type=list[Note])
     assert (met.clock, met.what, met.took) == ("new", "met", 300.0)
     move(play, "paused", "checked")

@@ -11,9 +11,10 @@ import msgspec
 import pytest
 
 from stream.core.errors import UnavailableError
-from stream.ops.machines import apply
+from stream.ops.machines import move_all
 from stream.ops.orders import Note
 from stream.ops.site import load_app, read_site
+from tests.conftest import order
 from tests.ops.conftest import Stream, answer, play, record
 
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=30)
@@ -59,7 +60,7 @@ def test_all_of_a_state_are_moved_in_batches_and_go_on(changed: Stream, database
     asked = changed(*words)
     assert (asked.exit_code, "7 of lamp from on to lit" in asked.stderr, states(changed).count("lit")) == (1, True, 0)
     done = changed(*words, "--batch", "3", "--yes", "-o", "json")
-    assert (answer(done), states(changed)) == ({"moved": 7, "left": 0, "why": []}, ["off", *["lit"] * 7])
+    assert (answer(done), states(changed)) == ({"done": 7, "left": 0, "why": []}, ["off", *["lit"] * 7])
     assert planned(changed) == {"older": ("'off', version 1", 1, False), "same": ("'lit', version 2", 7, False)}
     orders = cast("list[dict[str, Any]]", answer(changed("audit", "list", "-o", "json")))
     assert [(o["action"], o["target"], o["reason"]) for o in orders] == [("machines apply", "lamp", "on -> lit: renamed")] * 3
@@ -79,7 +80,7 @@ def test_it_may_be_ended_in_the_middle_and_begun_again(changed: Stream, monkeypa
             raise UnavailableError("gone")
 
         with pytest.raises(UnavailableError):
-            await apply(site, lamp, ("on", "lit"), Note("ann", "machines apply", "lamp", "x"), 3, stop)
+            await move_all(site, lamp, ("on", "lit"), Note("ann", "machines apply", "lamp", "x"), 3, stop)
 
     asyncio.run(half())
     assert states(changed).count("lit") == 3
@@ -118,3 +119,54 @@ def test_what_cannot_be_meant_is_told(changed: Stream, words: tuple[str, ...], c
     more = ("--reason", "x", "--yes") if words[0] == "apply" else ()
     found = changed("machines", *words, *more)
     assert (found.exit_code, said in found.stderr) == (code, True), found.stderr
+
+
+@pytest.fixture
+async def rebuilt(changed: Stream, lamps: str, tmp_path: Path) -> Stream:
+    """Version 2 keeps a lamp's power as `watts`; of one lamp the power is too much for it."""
+    path = tmp_path / f"newer_{lamps.partition(':')[0]}.py"
+    head, rest = path.read_text().split("class Lamp(Data):\n", 1)
+    rest = rest.replace("power: int = 0", "watts: int").replace("power=e.power", "watts=e.power").replace("l.power", "l.watts")
+    old = "from stream import upcast\nclass Lamp1(Data):\n    lamp: str\n    power: int = 0\nclass Lamp(Data):\n"
+    rest = rest.replace("version=2", "version=2, upcasts={1: upcast(Lamp1, Lamp, lambda l: Lamp(lamp=l.lamp, watts=100 // (l.power - 9)))}")
+    path.write_text(head + old + rest)
+    return changed
+
+
+def test_stored_data_is_planned_and_lifted_in_batches(rebuilt: Stream, database: str) -> None:
+    found = planned(rebuilt)
+    assert (found["data_older"], found["state_gone"]) == (("Lamp1, version 1", 8, False), ("'on', version 1", 7, True))
+    words = ("machines", "apply", "lamp", "--data", "--reason", "version 1 goes")
+    asked = rebuilt(*words)
+    assert (asked.exit_code, "8 of lamp from version 1 on to 2" in asked.stderr, planned(rebuilt)["data_older"][1]) == (1, True, 8)
+    assert answer(rebuilt(*words, "--batch", "3", "--yes", "-o", "json")) == {"done": 8, "left": 0, "why": []}
+    assert planned(rebuilt) == {
+        "same": ("'off', version 2", 1, False),
+        "state_gone": ("'on', version 2", 7, True),
+        "clock_gone": ("'on'", 7, False),
+    }
+    orders = cast("list[dict[str, Any]]", answer(rebuilt("audit", "list", "-o", "json")))
+    assert [(o["action"], o["reason"], o["before"], o["after"]) for o in orders] == [
+        ("machines apply", "data: version 1 goes", '{"version": 1}', '{"version": 2}')
+    ] * 3
+    shown = cast("dict[str, Any]", answer(rebuilt("entities", "show", "lamp", "l0", "-o", "json")))
+    assert (shown["entity"]["data"], shown["timeline"][-1]["event_type"]) == ({"lamp": "l0", "watts": -13}, "entity.lifted")
+    assert rebuilt("audit", "verify").exit_code == 0
+    again = rebuilt(*words, "--yes")
+    assert (again.exit_code, "every lamp is of version 2: nothing is to be lifted" in again.stderr) == (1, True)
+
+
+def test_data_that_cannot_be_lifted_is_named_and_left(rebuilt: Stream, database: str) -> None:
+    asyncio.run(order(database, """update stream.entity set data = '{"lamp":"l3","power":9}' where id = 'l3'"""))
+    found = planned(rebuilt)
+    assert (found["data_unfit"], found["data_older"][1]) == (("Lamp", 1, True), 7)
+    done = rebuilt("machines", "apply", "lamp", "--data", "--reason", "x", "--yes", "-o", "json")
+    assert (done.exit_code, msgspec.json.decode(done.stdout, type=dict[str, Any])["left"]) == (1, 1)
+    assert "l3: its data, of version 1, could not be lifted to Lamp: ZeroDivisionError" in done.stderr
+    assert planned(rebuilt)["data_unfit"][1] == 1
+
+
+@pytest.mark.parametrize("words", [(), ("--data", "--move", "on=lit")])
+def test_apply_wants_one_thing(changed: Stream, words: tuple[str, ...]) -> None:
+    found = changed("machines", "apply", "lamp", "--reason", "x", *words)
+    assert (found.exit_code, "--move OLD=NEW for a state, or --data" in found.stderr) == (2, True)
