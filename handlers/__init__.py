@@ -7,7 +7,7 @@ from importlib.resources import files
 from handlers.assignments import assignment
 from handlers.calls import call
 from handlers.tickets import ticket
-from stream import App, Topic, parse_owners
+from stream import App, Topic, days, parse_owners
 
 OWNERS = files("handlers").joinpath("owners.toml").read_text(encoding="utf-8")
 
@@ -27,6 +27,7 @@ def application(owners: str = OWNERS) -> App:
             Topic("alerts"),
         ),
         owners=parse_owners(owners),
+        horizon=days(14),
     )
 
 

@@ -122,7 +122,7 @@ class Demo:
         )
         console.print("[bold]each record[/bold]   ", ", ".join(f"{counts[name]:,} {name}" for name in VERDICTS))
         console.print("[bold]each entity[/bold]   ", ", ".join(f"{counts[name]:,} {name}" for name in OUTCOMES))
-        console.print("[bold]unreadable[/bold]    ", ", ".join(f"{r['n']} {r['reason']}" for r in await fetch("letters")))
+        console.print("[bold]set aside[/bold]     ", ", ".join(f"{r['n']} {r['reason']}" for r in await fetch("letters")))
         console.print("[bold]not allowed[/bold]   ", _lines(f"{r['n']} {r['from_state']} x {r['event_type']}" for r in await fetch("rejected")))
         console.print("[bold]follow-ups[/bold]    ", _lines(f"{r['n']:,} {r['type']} to {r['topic']}" for r in await fetch("said")))
         p50, p99 = (delays[int(len(delays) * share)] for share in (0.50, 0.99))

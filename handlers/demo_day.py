@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,14 +51,18 @@ def day(seed: int, until: datetime, tickets: int, calls: int) -> Day:
     said = sorted((s for life in lives for s in life if s.time <= until), key=lambda s: (s.time, s.id))
     placed = [(float(n), s.id, _record(s)) for n, s in enumerate(said)]
     repeats = [(at + chance.randint(1, 200), id, record) for at, id, record in placed if chance.random() < 0.05]
+    twice = [(n + 40.5, "", _record(s._replace(id=f"exchange {s.id}"))) for n, s in enumerate(said) if isinstance(s.event, d.CallReceived)][::10]
+    forgotten = [(math.inf, "", _record(s)) for s in _forgotten(until)]
     changed = [(n + 250.5, s.id, _record(s._replace(event=_other(s.event)))) for n, s in enumerate(said) if isinstance(s.event, t.TicketOpened)][
         ::100
     ]
     garbage = [(chance.uniform(0, len(placed)), "", record) for record in _garbage(until)]
-    everything = sorted((*placed, *repeats, *changed, *garbage), key=lambda one: one[0])
+    everything = sorted((*placed, *repeats, *twice, *changed, *garbage, *forgotten), key=lambda one: one[0])
     planted = {
         "repeats": len(repeats),
+        "calls told under a second id": len(twice),
         "same id, other content": len(changed),
+        "older than what is remembered": len(forgotten),
         "unreadable": len(garbage),
         "questions nobody can fill in": sum(isinstance(s.event, t.TicketAsked) and s.event.question == POISON for s in said),
     }
@@ -110,6 +115,12 @@ def _call(chance: random.Random, id: str, at: datetime, until: datetime) -> Iter
     told.append((end, d.CallDisposed(call_id=id, disposition=chance.choice(("Code 2 Transport", "Code 2 Transport", "Code 3 Transport", "Fire")))))
     for n, (time, event) in enumerate(sorted(told, key=lambda one: one[0])):
         yield Said(f"{id}-{n}", time, event, "", id)
+
+
+def _forgotten(until: datetime) -> Iterator[Said]:
+    """A mail server was found that had been off for weeks: whether these were taken before, nobody remembers."""
+    for n in range(3):
+        yield Said(f"found-{n}", until - timedelta(days=20), t.TicketOpened(ticket_id=f"T-{n + 1:04}", title="sent long ago"), "", "")
 
 
 def _record(said: Said) -> Record:

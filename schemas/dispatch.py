@@ -11,8 +11,11 @@ class CallEvent(Event, topic="dispatch", key="call_id"):
     call_id: str
 
 
-class CallReceived(CallEvent, type="call.received"):
-    """A customer called. `priority` as the control room writes it: 3 and E are urgent."""
+class CallReceived(CallEvent, type="call.received", natural_key=("call_id",)):
+    """A customer called; once a call, whoever tells it: the control room and the telephone exchange both do, under ids of their own.
+
+    `priority` as the control room writes it: 3 and E are urgent.
+    """
 
     priority: str
 

@@ -31,10 +31,14 @@ def calls(seed: int, count: int) -> list[Fact]:
 
 
 def repeated(facts: list[Fact], seed: int, share: float) -> list[Fact]:
-    """Some of them twice, the second time a little later."""
+    """Some of them twice, the second time a little later; that a call was received, under an id of somebody else's."""
     chance = random.Random(seed)
-    placed = [(n + chance.randint(1, 300), 1, fact) for n, fact in enumerate(facts) if chance.random() < share]
+    placed = [(n + chance.randint(1, 300), 1, _again(fact)) for n, fact in enumerate(facts) if chance.random() < share]
     return [fact for _, _, fact in sorted(chain(((n, 0, fact) for n, fact in enumerate(facts)), placed), key=lambda one: one[:2])]
+
+
+def _again(fact: Fact) -> Fact:
+    return fact._replace(id=f"exchange {fact.id}") if fact.type == "call.received" else fact
 
 
 def _life(chance: random.Random, id: str) -> Iterator[Fact]:

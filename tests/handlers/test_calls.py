@@ -126,3 +126,23 @@ def test_a_unit_that_does_not_start_driving_is_escalated() -> None:
     room.unit("A", "dispatched")
     room.engine.tick(NINE + timedelta(minutes=5))
     assert [message.key for message in room.engine.messages if message.type == "sla.breached"] == [b"C1:A"]
+
+
+@pytest.mark.parametrize(("priority", "word"), [("3", "duplicate"), ("E", "conflict")])
+def test_a_call_told_under_a_second_id_is_received_once(priority: str, word: str) -> None:
+    room = Room("3")
+    room.say("unit.dispatched", unit_id="A")
+    room.say("call.received", priority=priority)
+    last = room.engine.changes[-1]
+    assert (last.counts.popitem()[1][word], last.handled) == (1, [])
+    assert [letter.reason for letter in last.dead] == (["id_conflict"] if word == "conflict" else [])
+    assert (room.state, len(room.said)) == ("received", 0)
+
+
+@pytest.mark.parametrize(("days", "reasons"), [(14, []), (15, ["too_old"])])
+def test_a_word_older_than_what_is_remembered_is_a_letter(days: int, reasons: list[str]) -> None:
+    room = Room()
+    said = Fact("found", NINE + timedelta(minutes=1) - timedelta(days=days), "call.entered", {"call_id": "C1"})
+    room.engine.publish([said])
+    room.engine.run()
+    assert [letter.reason for letter in room.engine.changes[-1].dead] == reasons
