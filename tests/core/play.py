@@ -16,7 +16,7 @@ from stream.core.decide import decide, refs_of, sift
 from stream.core.entity import Entity
 from stream.core.order import Claim, Decoded, Deliver, Fire, Order, Retry
 from stream.core.outcome import Verdict
-from stream.core.record import Record
+from stream.core.record import Record, TopicPartition
 from stream.core.route import Routes
 from stream.core.task import Asked, Closed, Open
 
@@ -38,6 +38,7 @@ class Play:
         self.all = Changes()
         self.counts: Counter[str] = Counter()
         self.tasks: dict[int, tuple[Asked, Closed | None]] = {}
+        self.stream_times: dict[TopicPartition, datetime] = {}
         self.offset, self.line_id, self.now = 0, 0, at(60 * 24 * 365)
 
     def record(self, event: Event, minutes: float, id: str) -> Record:
@@ -49,7 +50,7 @@ class Play:
         return self.take([self.record(*one) for one in said])
 
     def take(self, records: Sequence[Record], fault: str = "") -> Changes:
-        claim = Claim("partitions", self.now, self.now, records)
+        claim = Claim("partitions", self.now, self.now, records, stream_times=self.stream_times)
         decoded = self.codec(claim)
         for order in decoded.orders:
             if isinstance(order, Deliver):
@@ -86,6 +87,8 @@ class Play:
         loaded = {ref: copy.deepcopy(self.entities.get(ref) or Entity(ref)) for ref in refs_of(orders)}
         changes = decide(self.routes, loaded, orders, self.now, door=door, begun=decoded.changes, revive=self.codec.revive)
         self._save(changes, loaded)
+        for place, time in changes.stream_times.items():
+            self.stream_times[place] = max(time, self.stream_times.get(place, time))
         return changes
 
     def _sight(self, order: Deliver) -> Verdict:
