@@ -50,9 +50,9 @@ def as_json(value: object) -> str:
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> RenderableType:
     """A table whose numbers stand at the right; a title alone with a dash when there are no rows."""
     shown = [[cell(c) for c in row] for row in rows]
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    made = Table(title=_title(title), title_justify="left", box=None, pad_edge=False, header_style="dim")
     if not shown:
-        return Text.assemble((title, "bold"), " none")
+        return Text.assemble((safe(title), "bold"), " none")
     for n, name in enumerate(columns):
         made.add_column(name, justify="right" if all(re.fullmatch(r"[\d,.-]*", row[n].plain) for row in shown) else "left", overflow="fold")
     for row in shown:
@@ -62,13 +62,18 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) ->
 
 def fields(title: str, pairs: Iterable[tuple[str, Cell]]) -> RenderableType:
     """Names and values, one a line; values that are empty stay out."""
-    made = Table(title=title or None, title_justify="left", title_style="bold", box=None, pad_edge=False, show_header=False)
+    made = Table(title=_title(title), title_justify="left", box=None, pad_edge=False, show_header=False)
     made.add_column(style="dim")
     made.add_column(overflow="fold")
     for name, value in pairs:
         if (shown := cell(value)).plain:
             made.add_row(name, shown)
     return made
+
+
+def _title(text: str) -> Text | None:
+    """As a text it is shown as it is: the library takes a string for one with commands in square brackets."""
+    return Text(safe(text), "bold") if text else None
 
 
 def cell(value: Cell) -> Text:

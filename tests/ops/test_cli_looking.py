@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, cast
 
 import pytest
@@ -107,6 +108,15 @@ def test_a_machine_is_drawn_without_a_database(stream: Stream, format: str, said
     found = stream("machines", "show", "lamp", "--format", format)
     assert found.exit_code == 0
     assert said in found.stdout
+
+
+@pytest.mark.parametrize("id", ["l\x1b[31m1", "l\u202e1", "l[/bold]1", "l[red]1"])
+def test_an_id_commands_no_terminal_where_it_is_a_title(at_database: Stream, played: str, id: str) -> None:
+    sent = at_database("entities", "send", "lamp.on", json.dumps({"lamp": id}), "--reason", "by phone", "--yes")
+    assert sent.exit_code == 0, sent.stderr
+    for words in (("entities", "show"), ("why",)):
+        found = at_database(*words, "lamp", id)
+        assert (found.exit_code, found.stdout.splitlines()[0].strip()) == (0, f"lamp/{safe(id)}")
 
 
 def test_text_of_an_event_commands_no_terminal() -> None:
