@@ -66,8 +66,9 @@ async def perform(site: Site, door: Door, notes: list[Note], shown: list[Effect]
 
 
 def effects(changes: Changes) -> list[Effect]:
-    """In the order in which they come about; the same entity may be met several times."""
-    return [_effect(one) for one in changes.handled]
+    """In the order in which they come about; the same entity may be met several times. First what would reach none, and why."""
+    unread = [Effect("", "", one.event_type, "a dead letter", "", "", f"{one.error} ({one.reason})", (), ()) for one in changes.dead if not one.ref]
+    return unread + [_effect(one) for one in changes.handled]
 
 
 def _effect(one: Handled) -> Effect:
@@ -90,7 +91,7 @@ def refused(shown: list[Effect]) -> str:
     if not shown:
         return "it would change nothing: it concerns nobody, was said before, or nobody is where it was seen"
     bad = [one for one in shown if one.outcome not in (Outcome.APPLIED, Outcome.IGNORED)]
-    return "; ".join(f"{one.machine} {one.id}: {one.event} would be {one.outcome}: {one.error}" for one in bad)
+    return "; ".join(f"{f'{one.machine} {one.id}: ' if one.machine else ''}{one.event or 'it'} would be {one.outcome}: {one.error}" for one in bad)
 
 
 def completed(order: Note, shown: list[Effect]) -> Note:

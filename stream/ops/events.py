@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from stream.core.catalog import Catalog
-from stream.core.errors import RAISED, ConfigurationError, MalformedError, described
+from stream.core.errors import RAISED, ConfigurationError, MalformedError, UnusableError, described
 from stream.core.event import Event
 from stream.core.route import Routes
 from stream.ops.site import Site
@@ -28,6 +28,8 @@ def event_of(site: Site, type: str, data: bytes) -> Event:
         raise ConfigurationError(f"not a {type}: it has no field {unknown[0]!r}, only {', '.join(known)}")
     try:
         Routes(site.app).route(event)
-    except RAISED as error:  # the author's routing function, or an id that is none
+    except UnusableError as error:
+        raise ConfigurationError(f"not a {type}: {error}") from error
+    except RAISED as error:  # the author's routing function
         raise ConfigurationError(f"nobody could say whom this {type} is about: {described(error)}") from error
     return event

@@ -77,6 +77,7 @@ def test_what_it_says_leaves_by_the_outbox(at_database: Stream, played: str) -> 
         (("send", "lamp.off", '{"lamp":"l1"}'), "lamp l1: lamp.off would be rejected: 'off' does not take lamp.off; taken in: 'on'"),
         (("send", "lamp.off", '{"lamp":"l2"}'), "lamp l2: lamp.off would be parked"),
         (("send", "lamp.off", '{"lamp":"l7"}'), "lamp l7: lamp.off would be deferred: unborn"),
+        (("send", "lamp.on", '{"lamp":"l1"}', "--time", "2999-01-01T00:00:00Z"), "it would be a dead letter: 2999-01-01T00:00:00+00:00"),
         (("move", "lamp", "l1", "off"), "is in 'off' already"),
         (("move", "lamp", "l9", "off"), "there is no lamp 'l9'"),
     ],
@@ -94,6 +95,7 @@ def test_what_would_be_refused_is_not_done(at_database: Stream, played: str, dat
     [
         (("send", "lamp.lit", "{}"), "the App takes no event of type 'lamp.lit'"),
         (("send", "lamp.hit", '{"lamp":"l1","force":"hard"}'), "not a lamp.hit"),
+        (("send", "lamp.on", f'{{"lamp":"{"x" * 513}"}}'), "not a lamp.on: an entity's id must be 1 to 512 characters, not 513"),
         (("move", "lump", "l1", "on"), "the App has no machine 'lump'; it has lamp"),
         (("move", "lamp", "l1", "dim"), "lamp has no state 'dim'; it has on, off"),
     ],
