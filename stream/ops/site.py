@@ -17,9 +17,12 @@ from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.errors import RAISED, ConfigurationError, DefinitionError
 from stream.dev.stack import HOME, Addresses, running
+from stream.ops.render import safe
 from stream.runtime.settings import ROLES, Settings, read_with_sources
 
 _LIBRARY = Path(__file__).parents[1]
+LONGEST_NAME = 200
+"""Characters of a person's name: it stands in each row of what that person orders."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,16 @@ def load_app(named: str) -> App:
 
 
 def actor(environ: Mapping[str, str] = os.environ) -> str:
-    """Who orders, for the audit: `STREAM_ACTOR`, or the login name."""
+    """Who orders, for the audit: `STREAM_ACTOR`, or the login name. Raises `ConfigurationError` for what cannot be a name."""
     try:
-        return environ.get("STREAM_ACTOR") or getpass.getuser()
+        name = environ.get("STREAM_ACTOR") or getpass.getuser()
     except (OSError, KeyError):
         return f"uid {os.getuid()}"
+    if name != name.strip() or len(name) > LONGEST_NAME or safe(name) != name:
+        raise ConfigurationError(
+            f"STREAM_ACTOR, or the login name, is no name: one line of plain text of at most {LONGEST_NAME} characters, no blank at its ends"
+        )
+    return name
 
 
 def _missing(named: str, module: str, error: ModuleNotFoundError) -> str:
