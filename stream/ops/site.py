@@ -7,6 +7,7 @@ import importlib
 import os
 import sys
 import traceback
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -21,6 +22,8 @@ from stream.ops.render import safe
 from stream.runtime.settings import ROLES, Settings, read_with_sources
 
 _LIBRARY = Path(__file__).parents[1]
+# `Machine[Ticket](...)` is called by way of it, so it stands between the author's line and ours.
+_TYPING = Path(typing.__file__)
 LONGEST_NAME = 200
 """Characters of a person's name: it stands in each row of what that person orders."""
 
@@ -134,6 +137,10 @@ def _missing(named: str, module: str, error: ModuleNotFoundError) -> str:
 def _where(error: BaseException) -> str:
     """The last line that is not this library's: what its author can change. A syntax error says its own."""
     frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if not Path(frame.filename).is_relative_to(_LIBRARY) and not frame.filename.startswith("<")]
+    theirs = [frame for frame in frames if not _is_ours(Path(frame.filename)) and not frame.filename.startswith("<")]
     found = theirs[-1] if theirs and not isinstance(error, SyntaxError) else None
     return f"{Path(found.filename).name}:{found.lineno}: " if found else ""
+
+
+def _is_ours(file: Path) -> bool:
+    return file == _TYPING or file.is_relative_to(_LIBRARY)

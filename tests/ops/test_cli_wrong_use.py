@@ -39,12 +39,13 @@ def test_a_wrong_definition_is_one_line(stream: Stream, tmp_path: Path) -> None:
     ("text", "words"),
     [
         ("app = App('x', machines=3)", "here.py:2: TypeError"),
+        ("State[Data]('on', owner='me')", "here.py:2: State 'on': owner"),
         ("Sla(4)", "here.py:2: an Sla: a duration is"),
         ("app = App(", "SyntaxError: '(' was never closed (not_here.py, line 2)"),
     ],
 )
 def test_a_fault_names_the_line_of_its_author(stream: Stream, tmp_path: Path, text: str, words: str) -> None:
-    (tmp_path / "not_here.py").write_text(f"from stream import App, Sla\n{text}\n")
+    (tmp_path / "not_here.py").write_text(f"from stream import App, Data, Sla, State\n{text}\n")
     found = stream("machines", "list", "--app", "not_here:app")
     assert found.exit_code == 2
     assert words in one_line(found.stderr)
