@@ -79,7 +79,9 @@ Work = Callable[[changes.Progress], Coroutine[Any, Any, changes.Applied]]
 
 def _moving(site: Site, machine: AnyMachine, move: str, why: str, batch: int) -> tuple[int, str, Work]:
     """How many, what is said of it, and the work."""
-    old, _, new = move.partition("=")
+    old, divided, new = move.partition("=")
+    if not divided:
+        raise ConfigurationError(f"--move {move!r}: say OLD=NEW, two states of {machine.name}")
     changes.check_move(machine, old, new)
     waiting = sum(one.n for one in awaited(changes.plan(site, [machine], lambda n: None)) if one.about.startswith(f"{old!r}, version"))
     if not waiting:

@@ -111,7 +111,7 @@ def test_data_that_does_not_fit_is_found(changed: Stream, lamps: str, tmp_path: 
         (("plan", "lump"), 2, "the App has no machine 'lump'; it has lamp"),
         (("apply", "lamp", "--move", "on=dim"), 2, "lamp has no state 'dim'; it has lit, off"),
         (("apply", "lamp", "--move", "lit=lit"), 2, "moves nobody"),
-        (("apply", "lamp", "--move", "on"), 2, "lamp has no state ''"),
+        (("apply", "lamp", "--move", "on"), 2, "--move 'on': say OLD=NEW, two states of lamp"),
         (("apply", "lamp", "--move", "dark=off"), 1, "no lamp is in 'dark'"),
     ],
 )
