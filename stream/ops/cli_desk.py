@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -124,10 +125,14 @@ def checked_reason(reason: str) -> str:
     return why
 
 
-def do(site: Site, door: Desk, order: Note, yes: bool, output: Output) -> None:
-    """Show what it would come to, ask, do it, and show what was done. An `order` that names no target is about whom it concerns."""
+def do(site: Site, door: Desk, order: Note, yes: bool, output: Output, still: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
+    """Show what it would come to, ask, do it, and show what was done. An `order` that names no target is about whom it concerns.
+
+    `still` raises what became of it where a rival was faster, who then is named instead of "meanwhile something else happened".
+    """
     shown = awaited(rehearse(site, door))
     if against := refused(shown):
+        _overtaken(still)
         no(f"{against}; nothing was done")
     if not yes:
         for line in effect_lines(shown):
@@ -137,8 +142,14 @@ def do(site: Site, door: Desk, order: Note, yes: bool, output: Output) -> None:
     try:
         awaited(perform(site, door, [completed(order, shown)], shown))
     except OtherwiseError as error:
+        _overtaken(still)
         no(str(error))
     show(output, {"actor": order.actor, "action": order.action, "reason": order.reason, "effects": shown}, effects_table(shown))
+
+
+def _overtaken(still: Callable[[], Coroutine[Any, Any, None]] | None) -> None:
+    if still is not None:
+        awaited(still())
 
 
 async def _now(site: Site) -> datetime:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.ops.cli_desk import ReasonOption, checked_reason
-from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
+from stream.ops.command import LARGEST, AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.notifications import notice_table, notices_table, order, read_notices
 from stream.ops.render import Output, note, show
 from stream.ops.site import actor, read_site
@@ -17,7 +17,7 @@ notifications = group(
     "Notifications: what owners are told by webhooks and log lines, and what did not arrive.\n\nExample: stream notifications list --status failed"
 )
 
-IdsArgument = Annotated[list[int], typer.Argument(metavar="ID...", help="Their numbers.")]
+IdsArgument = Annotated[list[int], typer.Argument(metavar="ID...", help="Their numbers.", min=1, max=LARGEST)]
 
 
 class Status(StrEnum):
@@ -47,7 +47,9 @@ def list_notices(
 
 
 @notifications.command("show")
-def show_notice(id: Annotated[int, typer.Argument(metavar="ID")], app: AppOption = None, output: OutputOption = Output.TABLE) -> None:
+def show_notice(
+    id: Annotated[int, typer.Argument(metavar="ID", min=1, max=LARGEST)], app: AppOption = None, output: OutputOption = Output.TABLE
+) -> None:
     """One of them, with what is sent and why it did not arrive.
 
     Example: stream notifications show 12

@@ -15,7 +15,7 @@ from stream.core.errors import ConfigurationError
 from stream.core.order import Claim, Retry
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
-from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
+from stream.ops.command import LARGEST, AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.orders import AgreedStore, Note, NotOpenError, carry_out
 from stream.ops.queries import Letter, LetterLine, Parked, Waits, questions
 from stream.ops.render import Output, fields, safe, show, table
@@ -156,7 +156,7 @@ def _where(letter: LetterLine) -> str:
 
 
 @letters.command("show")
-def show_letter(id: Annotated[int, typer.Argument(help="The letter's id.")], output: OutputOption = Output.TABLE) -> None:
+def show_letter(id: Annotated[int, typer.Argument(help="The letter's id.", min=1, max=LARGEST)], output: OutputOption = Output.TABLE) -> None:
     """One dead letter with its key, headers and value as they came.
 
     Example: stream dead-letters show 17
@@ -183,7 +183,9 @@ def _letter_tables(letter: Letter, headers: list[tuple[str, bytes | None]]) -> l
 
 @letters.command("replay")
 def replay_letters(
-    ids: Annotated[list[int], typer.Argument(help="The letters' ids.")], app: AppOption = None, output: OutputOption = Output.TABLE
+    ids: Annotated[list[int], typer.Argument(help="The letters' ids.", min=1, max=LARGEST)],
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
 ) -> None:
     """Take refused events again, as they came. Limits of age are waived. All of them or none; what is refused again is a new letter, and ends with 1.
 

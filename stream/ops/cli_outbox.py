@@ -11,7 +11,7 @@ from rich.text import Text
 
 from stream.adapters.postgres.held import PostgresHeldLines
 from stream.core.errors import ConfigurationError
-from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, no
+from stream.ops.command import LARGEST, AppOption, LimitOption, OutputOption, awaited, group, instant, no
 from stream.ops.outbox import HeldLine, held_lines, message_tables, read_message, read_waiting, waiting_tables
 from stream.ops.proof import plain, proof_tables
 from stream.ops.queries import questions
@@ -27,7 +27,7 @@ MOST = 100_000
 LOOK = 0.2
 """Seconds between two looks at lines on their way."""
 
-SeqArgument = Annotated[int, typer.Argument(help="The message's number, as `stream outbox list` shows it.")]
+SeqArgument = Annotated[int, typer.Argument(help="The message's number, as `stream outbox list` shows it.", min=1, max=LARGEST)]
 WaitOption = Annotated[float, typer.Option("--wait", min=0, help="Seconds to wait for the relay to have sent them; 0 only leaves the order.")]
 _REFUSED = {
     Reply.GONE: "is not held, or not any more",

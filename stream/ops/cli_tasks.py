@@ -12,7 +12,7 @@ from stream.core.task import LONGEST
 from stream.ops import cli_clocks
 from stream.ops import tasks as desk
 from stream.ops.cli_desk import YesOption, checked_reason, do
-from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
+from stream.ops.command import LARGEST, AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.orders import Note
 from stream.ops.render import Output, safe, show
 from stream.ops.site import actor, read_site
@@ -23,7 +23,7 @@ tasks = group(
     "Examples: stream tasks list --owner 'desk lead' · stream tasks answer 7 ticket.taken_over '{\"assignee\": \"ann\"}'"
 )
 
-IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The task's number.", min=1)]
+IdArgument = Annotated[int, typer.Argument(metavar="ID", help="The task's number.", min=1, max=LARGEST)]
 WhyOption = Annotated[str, typer.Option("--reason", help="Why; it stays in the audit.")]
 
 
@@ -163,7 +163,7 @@ def answer(
     site, words = read_site({"app": app}), _words(comment, "--comment") if comment else ""
     order, task = awaited(desk.order_of(site, id, actor(), type, data.encode("utf-8", "surrogatepass"), reason, words))
     why = ": ".join(part for part in (reason, words) if part)
-    do(site, Desk(orders=[order]), Note(actor(), "tasks answer", task.target, why), yes, output)
+    do(site, Desk(orders=[order]), Note(actor(), "tasks answer", task.target, why), yes, output, lambda: desk.check_asked(site, id))
 
 
 def _words(text: str, what: str) -> str:

@@ -19,6 +19,8 @@ from stream.ops.render import Output, complain
 T = TypeVar("T")
 UNITS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
 LONGEST = timedelta(days=3650)
+LARGEST = (1 << 63) - 1
+"""What the number of a row can be."""
 
 AppOption = Annotated[str | None, typer.Option("--app", help="The App, as module:name.", show_default=False)]
 OutputOption = Annotated[Output, typer.Option("--output", "-o", help="For people, or for programs.")]
@@ -85,4 +87,7 @@ def instant(text: str | None, *, exact: bool = False) -> datetime | None:
         raise ConfigurationError(f"{text!r} is no instant: say 2026-03-01T09:30:00Z") from None
     if exact and read.tzinfo is None:
         raise ConfigurationError(f"{text!r} says no offset: end it with Z for UTC, or with one such as +02:00")
-    return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    try:
+        return read.astimezone(UTC) if read.tzinfo else read.replace(tzinfo=UTC)
+    except OverflowError:
+        raise ConfigurationError(f"{text!r} is beyond the years 1 to 9999 in UTC") from None

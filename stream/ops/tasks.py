@@ -246,11 +246,11 @@ async def order_of(site: Site, id: int, actor: str, answer: str | None, data: by
 
 
 def _event(site: Site, task: TaskLine, answer: str | None, data: bytes, reason: str) -> Event:
-    if (clock := clock_asked(task.name)) is not None:
-        return SlaExplained(clock=clock, reason=reason)
     kind = answer or (task.answers[0] if len(task.answers) == 1 else None)
     if kind is None or kind not in task.answers:
         raise ConfigurationError(f"{answer or 'nothing'} is no answer to task {task.id}: say {' or '.join(task.answers)}")
+    if (clock := clock_asked(task.name)) is not None:
+        return _explained(task, kind, clock, data, reason)
     event = event_of(site, kind, _addressed(site, kind, data, task.entity_id))
     machine = site.app.machine(task.machine)
     ids = machine.ids_of(type(event)) if machine else None
@@ -258,6 +258,13 @@ def _event(site: Site, task: TaskLine, answer: str | None, data: bytes, reason: 
     if task.entity_id not in ([about] if isinstance(about, str) else about):
         raise ConfigurationError(f"that {kind} is about {about!r}, and task {task.id} about {task.machine} {task.entity_id!r}")
     return event
+
+
+def _explained(task: TaskLine, kind: str, clock: str, data: bytes, reason: str) -> Event:
+    """Nothing but the code: what else was said would be lost."""
+    if data.strip() not in (b"", b"{}"):
+        raise ConfigurationError(f"{kind} has no fields to say: task {task.id} wants --reason alone, and --comment for what else there is")
+    return SlaExplained(clock=clock, reason=reason)
 
 
 def _addressed(site: Site, kind: str, data: bytes, id: str) -> bytes:
@@ -270,6 +277,14 @@ def _addressed(site: Site, kind: str, data: bytes, id: str) -> bytes:
     if cls is None or not cls.__key__ or not isinstance(said, dict) or cls.__key__ in said:
         return data
     return msgspec.json.encode({cls.__key__: id, **said})
+
+
+async def check_asked(site: Site, id: int) -> None:
+    """Whether it is asked still. Raises `NotYoursError` with who was faster."""
+    found = await read_task(site, id)
+    if found is None:
+        raise NotYoursError(f"task {id} is gone")
+    check_open(found[0])
 
 
 # -- for people ----------------------------------------------------------------------------------------------------------------------

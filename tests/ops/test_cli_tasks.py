@@ -14,6 +14,7 @@ from stream.adapters.postgres.store import PostgresStore
 from stream.core.errors import StreamError
 from stream.core.order import Fire
 from stream.core.record import Ref
+from stream.ops import cli_desk
 from stream.ops.desk import OtherwiseError, perform, rehearse
 from stream.ops.orders import Note
 from stream.ops.site import load_app, read_site
@@ -142,6 +143,33 @@ def test_of_two_answers_at_once_one_is_done(desk: Stream) -> None:
     assert len(orders(desk)) == 1
 
 
+def test_whoever_answers_second_reads_who_was_faster(desk: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rival is faster before the look, and between the look and the deed."""
+    for id, late in (("1", "rehearse"), ("2", "perform")):
+        real, words = getattr(cli_desk, late), ("tasks", "answer", id, "refund.granted", "--comment", "mine", "--yes")
+
+        async def overtaken(*given: Any, real: Any = real, id: str = id) -> Any:
+            site = read_site()
+            order, line = await order_of(site, int(id), "eve", "refund.denied", b"{}")
+            door = Desk(orders=[order])
+            await perform(site, door, [Note("eve", "tasks answer", line.target)], await rehearse(site, door))
+            return await real(*given)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(cli_desk, late, overtaken)
+            found = desk(*words)
+        assert (found.exit_code, f"task {id} was answered with refund.denied by eve at " in found.stderr) == (1, True), found.stderr
+    assert [order["actor"] for order in orders(desk)] == ["eve", "eve"]
+
+
+def test_a_name_nobody_can_have_is_refused_before_anything_is_done(desk: Stream, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("an\x1b[31mn", "ann\u202e", "x" * 201, "ann ", "ann\nbob"):
+        monkeypatch.setenv("STREAM_ACTOR", name)
+        found = desk("tasks", "comment", "1", "hello")
+        assert (found.exit_code, "STREAM_ACTOR, or the login name, is no name" in found.stderr, "xxx" in found.stderr) == (2, True, False)
+    assert orders(desk) == []
+
+
 def test_of_two_claims_at_once_one_holds_and_the_other_reads_who(desk: Stream) -> None:
     async def race() -> list[object]:
         site = read_site()
@@ -210,6 +238,8 @@ def test_a_comment_stays_with_the_task(desk: Stream) -> None:
     ("words", "code", "said"),
     [
         (("answer", "9", "refund.denied"), 1, "there is no task 9"),
+        (("claim", "99999999999999999999"), 2, "less than or equal to 9223372036854775807"),
+        (("due", "1", "--at", "9999-12-31T23:59:59-14:00", "--reason", "x", "--yes"), 2, "beyond the years 1 to 9999"),
         (("answer", "1"), 2, "nothing is no answer to task 1: say refund.granted or refund.denied"),
         (("answer", "1", "refund.paid"), 2, "refund.paid is no answer to task 1"),
         (("answer", "1", "refund.granted", "{"), 2, "not a refund.granted"),
@@ -261,8 +291,13 @@ def test_a_breach_asks_for_its_reason_and_the_report_counts_it(desk: Stream, ref
     asyncio.run(ring())
     (asked,) = tasks(desk, "--entity", "r1")
     assert (asked["name"], asked["owner"], asked["reasons"]) == ("reason granted", "boss", ["us", "them"])
-    wrong = desk("tasks", "answer", str(asked["id"]), "--reason", "weather", "--yes")
-    assert (wrong.exit_code, "it needs one of us, them" in wrong.stderr) == (2, True)
+    for words, said in (
+        (("--reason", "weather"), "it needs one of us, them"),
+        (("refund.paid", "--reason", "them"), "refund.paid is no answer to task"),
+        (("sla.explained", '{"note": "x"}', "--reason", "them"), "sla.explained has no fields to say"),
+    ):
+        wrong = desk("tasks", "answer", str(asked["id"]), *words, "--yes")
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.stderr
     assert desk("tasks", "answer", str(asked["id"]), "--reason", "them", "--yes").exit_code == 0
     (report,) = [r for r in cast("list[dict[str, Any]]", answer(desk("sla", "report", "-o", "json"))) if r["clock"] == "granted"]
     assert (report["breached"], report["reasons"]) == (1, {"them": 1})
