@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hmac
 import socket
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 import anyio
 import httpx
 
+from stream.core.errors import ConfigurationError
 from stream.ports.notices import Delivery, Fate, Leased
 
 LIMIT = 10.0
@@ -30,11 +32,14 @@ _WITHIN = (IPv6Network("::/96"), IPv6Network("64:ff9b::/96"))
 
 
 class WebhookMessenger:
-    """See `ports.notices.Messenger`. `secrets` are keys by the name of their variable: `whsec_` and base64, or plain text."""
+    """See `ports.notices.Messenger`. `secrets` are keys by the name of their variable: `whsec_` and base64, or plain text.
 
-    def __init__(self, secrets: Mapping[str, str], limit: float = LIMIT) -> None:
+    `ca_file` names authorities that are trusted beside the public ones. Raises `ConfigurationError` where it holds none.
+    """
+
+    def __init__(self, secrets: Mapping[str, str], *, ca_file: str = "", limit: float = LIMIT) -> None:
         self._secrets, self._limit = secrets, limit
-        self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False, timeout=limit)
+        self._client = httpx.AsyncClient(verify=trusting(ca_file), follow_redirects=False, trust_env=False, timeout=limit)
 
     async def send(self, leased: Leased) -> Delivery:
         secret = self._secrets.get(leased.notice.secret, "")
@@ -69,6 +74,17 @@ class WebhookMessenger:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def trusting(ca_file: str) -> ssl.SSLContext:
+    """The public authorities, and those of the file, if there is one. Raises `ConfigurationError`."""
+    context = httpx.create_ssl_context(trust_env=False)
+    if ca_file:
+        try:
+            context.load_verify_locations(ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigurationError(f"webhook_ca_file={ca_file}: no certificates to be read there ({error.strerror or error})") from None
+    return context
 
 
 async def _addresses(host: str, port: int) -> list[str]:

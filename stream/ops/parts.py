@@ -18,7 +18,7 @@ from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import Ages, PostgresTimetable
-from stream.adapters.webhook import WebhookMessenger, key_of
+from stream.adapters.webhook import WebhookMessenger, key_of, trusting
 from stream.core.errors import ConfigurationError, UnavailableError
 from stream.ops.site import Site
 from stream.runtime.app import Parts, run
@@ -39,7 +39,8 @@ def parts(site: Site, telemetry: OtelTelemetry) -> Parts:
         outbox=lambda: PostgresOutbox(postgres),
         timetable=lambda: PostgresTimetable(postgres, ages),
         telling=Telling(
-            notices=lambda: PostgresNotices(postgres), messengers=lambda: {"webhook": WebhookMessenger(site.environ), "log": LogMessenger()}
+            notices=lambda: PostgresNotices(postgres),
+            messengers=lambda: {"webhook": WebhookMessenger(site.environ, ca_file=site.settings.webhook_ca_file), "log": LogMessenger()},
         ),
         telemetry=telemetry,
         sampling=telemetry.sampling,
@@ -67,6 +68,7 @@ async def serve(site: Site, telemetry: OtelTelemetry, roles: Collection[str] = (
     took = tuple(roles) or site.settings.roles
     if "notifier" in took:
         _check_keys(site)
+        trusting(site.settings.webhook_ca_file)
     said = False
     while True:
         try:

@@ -33,7 +33,8 @@ class Settings:
     """What the runtime is told; where broker and database are, their adapters are told. An empty `group` is the App's name.
 
     Seconds and bytes. `history_days`: how long the history is kept at least, 0 for ever; whole partitions of it are dropped. `outbox_high` and
-    `outbox_low` are unsent rows at which intake pauses and goes on. `app` is `module:name`.
+    `outbox_low` are unsent rows at which intake pauses and goes on. `webhook_ca_file`: authorities of our own, which webhooks are trusted by
+    beside the public ones. `app` is `module:name`.
     """
 
     app: str = setting("handlers:app", text)
@@ -49,6 +50,7 @@ class Settings:
     relay_batch: int = setting(1000, whole(1, 100_000))
     relay_lease: float = setting(15.0, seconds(1, 600))
     history_days: int = setting(0, whole(0, 36_500))
+    webhook_ca_file: str = setting("", text)
     log_format: str = setting("auto", one_of("auto", "json", "text"))
     log_level: str = setting("info", one_of("debug", "info", "warning", "error"))
 

@@ -6,17 +6,22 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import re
+import ssl
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 
 import pytest
 
 from stream.adapters.webhook import WebhookMessenger, chosen, judged
 from stream.core.changes import Notice
+from stream.core.errors import ConfigurationError
 from stream.core.record import Ref
 from stream.ports.notices import Delivery, Fate, Leased
+from tests.certificates import Authority
 
 KEY = "whsec_" + base64.b64encode(b"0123456789abcdef").decode()
 LEADS_HOME = ("::10.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a00:1", "2002:a00:1::1", "2002:7f00:1::1")
@@ -55,10 +60,18 @@ async def target() -> AsyncGenerator[Target]:
 
 
 async def sent(
-    port: int, *, path: str = "/lead?x=1", host: str = "localhost", private: bool = True, secret: str = "LEAD", limit: float = 5
+    port: int,
+    *,
+    path: str = "/lead?x=1",
+    host: str = "localhost",
+    private: bool = True,
+    secret: str = "LEAD",
+    limit: float = 5,
+    scheme: str = "http",
+    ca_file: str = "",
 ) -> Delivery:
-    notice = Notice(Ref("ticket", "T-1"), "lead", "webhook", f"http://{host}:{port}{path}", secret, private, "sla.breached", BODY, "m-1.0", "c-1")
-    messenger = WebhookMessenger({"LEAD": KEY, "PLAIN": "hush", "BROKEN": "whsec_%%%"}, limit)
+    notice = Notice(Ref("ticket", "T-1"), "lead", "webhook", f"{scheme}://{host}:{port}{path}", secret, private, "sla.breached", BODY, "m-1.0", "c-1")
+    messenger = WebhookMessenger({"LEAD": KEY, "PLAIN": "hush", "BROKEN": "whsec_%%%"}, ca_file=ca_file, limit=limit)
     try:
         return await messenger.send(Leased(1, 1, notice))
     finally:
@@ -72,6 +85,27 @@ async def test_a_notice_is_posted_with_its_key_and_a_signature_that_holds(target
     assert (headers["webhook-id"], headers["content-type"]) == ("m-1.0", "application/cloudevents+json")
     told = f"m-1.0.{headers['webhook-timestamp']}.".encode() + BODY
     assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.new(b"0123456789abcdef", told, hashlib.sha256).digest()).decode()
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "fate"), [("localhost", True, Fate.SENT), ("elsewhere.example", True, Fate.AGAIN), ("localhost", False, Fate.AGAIN)]
+)
+async def test_a_certificate_must_be_of_that_name_and_by_a_known_authority(name: str, trusted: bool, fate: Fate, tmp_path: Path) -> None:
+    made, authority = Target(), Authority(tmp_path, "authority")
+    mine = authority.signed("server", name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(mine.cert, mine.key)
+    server = await asyncio.start_server(made.handle, "127.0.0.1", 0, ssl=context)
+    async with server:
+        found = await sent(server.sockets[0].getsockname()[1], scheme="https", ca_file=str(authority.file) if trusted else "")
+    assert (found.fate, len(made.asked)) == (fate, int(fate is Fate.SENT))
+    assert fate is Fate.SENT or "CERTIFICATE_VERIFY_FAILED" in found.error
+
+
+@pytest.mark.parametrize("file", ["/none/ca.pem", __file__])
+def test_a_file_without_authorities_is_refused(file: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"webhook_ca_file={re.escape(file)}: no certificates to be read there"):
+        WebhookMessenger({}, ca_file=file)
 
 
 async def test_a_plain_secret_signs_too_and_a_broken_one_never_will(target: Target) -> None:
