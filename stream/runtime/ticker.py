@@ -59,7 +59,9 @@ class StepGuard:
         if before:
             off = (clock - before[0]) - timedelta(seconds=now - before[1])
             if abs(off) > STEP:
-                structlog.get_logger("stream").warning("the database's clock was stepped: no timer fires for a while", by=str(off), seconds=WARY)
+                structlog.get_logger("stream").warning(
+                    "the database's clock was stepped: no timer fires for a while", by=off.total_seconds(), seconds=WARY
+                )
                 self._wary_until, self.step = now + WARY, off
         return now >= self._wary_until
 
@@ -117,7 +119,8 @@ class Ticker:
         if self._guard.step is not None:
             self._known = Watermarks()
             self._parts.waits.begin(
-                "clock stepped", f"the database's clock was stepped by {self._guard.step}: nothing fires until it was steady for {WARY:g} s"
+                "clock stepped",
+                f"the database's clock was stepped by {self._guard.step.total_seconds():+,.0f} s: nothing fires until it was steady for {WARY:g} s",
             )
         elif calm:
             self._parts.waits.end("clock stepped")
