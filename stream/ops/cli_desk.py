@@ -112,6 +112,8 @@ def release(
         raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
     if not found.order_by:
         raise ConfigurationError(f"{machine} takes its events in whatever order they come: it has no order_by=")
+    if awaited(_entity(site, Ref(machine, id))) is None:
+        no(f"there is no {machine} {id!r}")
     do(site, Desk(orders=[Release(Ref(machine, id), actor(), why)]), Note(actor(), "entities release", f"{machine}/{id}", why), yes, output)
 
 

@@ -268,7 +268,7 @@ def _explained(task: TaskLine, kind: str, clock: str, data: bytes, reason: str) 
 
 
 def _addressed(site: Site, kind: str, data: bytes, id: str) -> bytes:
-    """An answer says by itself whom it is about: its key need not be said again."""
+    """An answer says by itself whom it is about: its key need not be said again. The bytes stay, for whoever checks them."""
     try:
         said = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
@@ -276,7 +276,8 @@ def _addressed(site: Site, kind: str, data: bytes, id: str) -> bytes:
     cls = next((cls for cls in site.app.classes if wire_type(cls) == kind), None)
     if cls is None or not cls.__key__ or not isinstance(said, dict) or cls.__key__ in said:
         return data
-    return msgspec.json.encode({cls.__key__: id, **said})
+    named = msgspec.json.encode({cls.__key__: id})[:-1]
+    return named + (b"," if said else b"") + data.strip()[1:]
 
 
 async def check_asked(site: Site, id: int) -> None:

@@ -116,6 +116,8 @@ def test_a_number_that_failed_is_the_cause_and_not_a_gap(meters: Stream) -> None
     told(2, failing=2)
     why = cast("dict[str, Any]", answer(meters("why", "meter", "m", "-o", "json")))
     assert (why["cause"], "it stands at event meter.read (e2), which failed" in why["sentence"]) == ("parked", True)
+    unknown = meters("entities", "release", "meter", "nobody", "--reason", "x", "--yes")
+    assert (unknown.exit_code, unknown.stderr) == (1, "there is no meter 'nobody'\n")
     found = meters("entities", "release", "meter", "m", "--reason", "x", "--yes")
     assert (found.exit_code, "it would change nothing" in found.stderr) == (1, True)
 

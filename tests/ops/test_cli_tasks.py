@@ -246,6 +246,8 @@ def test_a_comment_stays_with_the_task(desk: Stream) -> None:
         (("answer", "1", "refund.granted", "[1]"), 2, "not a refund.granted"),
         (("answer", "1", "refund.granted", '{"note": 7}'), 2, "not a refund.granted"),
         (("answer", "1", "refund.granted", '{"mood": "x"}'), 2, "it has no field 'mood'"),
+        (("answer", "1", "refund.granted", '{"note": "a", "note": "b"}'), 2, "not a refund.granted"),
+        (("answer", "1", "refund.granted", '{"note": "a"} {}'), 2, "not a refund.granted"),
         (("answer", "1", "refund.granted", '{"refund": "r2"}'), 2, "is about 'r2', and task 1 about refund 'r1'"),
         (("answer", "1", "refund.granted", '{"note": "rude"}'), 1, "would be rejected: every guard"),
         (("answer", "1", "refund.granted", '{"note": "' + "x" * 1_100_000 + '"}'), 2, "not a refund.granted"),
