@@ -14,6 +14,7 @@ from stream.core.event import Event, wire_type
 from stream.core.machine import AnyMachine
 from stream.core.own import OWN_EVENTS
 from stream.core.row import Concerns
+from stream.core.text import check_name
 from stream.core.topic import Topic
 from stream.core.upcast import Upcast, table_of
 
@@ -78,8 +79,9 @@ class App:
 
 
 def _check_names(app: App) -> None:
-    if not app.name or not app.alerts or app.horizon <= timedelta(0):
-        raise DefinitionError(f"App {app.name!r}: it needs a name, an alerts topic and a positive horizon")
+    check_name("App", app.name)
+    if not app.alerts or app.horizon <= timedelta(0):
+        raise DefinitionError(f"App {app.name!r}: it needs an alerts topic and a positive horizon")
     known = {clock.calendar.name: clock.calendar for clock in _targets(app) if clock.calendar}
     if other := next((c.calendar for c in _targets(app) if c.calendar and known[c.calendar.name] is not c.calendar), None):
         raise DefinitionError(f"{app.name}: two calendars are called {other.name!r}")

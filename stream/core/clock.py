@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from stream.core.calendar import Calendar
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event
+from stream.core.text import check_name
 
 if TYPE_CHECKING:
     from stream.core.row import State
@@ -48,6 +49,9 @@ class Owner:
     """Whose turn it is."""
 
     name: str
+
+    def __post_init__(self) -> None:
+        check_name("Owner", self.name)
 
 
 class ClockEvent(Event):
@@ -148,8 +152,9 @@ class Clock(Generic[D]):
     reason: Callable[[D], str] | None = None
 
     def __post_init__(self) -> None:
-        if not self.name or not self.met:
-            raise DefinitionError(f"Clock {self.name!r}: it needs a name and a state in which it is met")
+        check_name("Clock", self.name)
+        if not self.met:
+            raise DefinitionError(f"Clock {self.name!r}: it needs a state in which it is met")
         _check(f"Clock {self.name!r}", self)
 
     @property
@@ -190,16 +195,19 @@ def check_reasons(what: str, reasons: tuple[str, ...]) -> None:
     """Raises `DefinitionError` unless each of them is a code."""
     if isinstance(reasons, str):
         raise DefinitionError(f"{what}: reasons={reasons!r} is one text: say a tuple, ({reasons!r},)")
-    if "" in reasons or len(set(reasons)) < len(reasons):
+    for code in reasons:
+        check_name(f"{what}: reason", code)
+    if len(set(reasons)) < len(reasons):
         raise DefinitionError(f"{what}: each of its reasons is a code of its own")
 
 
 def _check(what: str, target: Target) -> None:
     check_owner(what, "escalate_to", target.escalate_to)
     try:
-        for span in (target.within, target.repeat):
-            if span is not None and not callable(span):
-                checked_duration(span)
+        if not callable(target.within):
+            checked_duration(target.within)
+        if target.repeat is not None:
+            checked_duration(target.repeat)
     except ValueError as error:
         raise DefinitionError(f"{what}: {error}") from None
     if target.warn_at is not None and not 0 < target.warn_at < 1:

@@ -11,6 +11,7 @@ import msgspec
 
 from stream.core.clock import Owner
 from stream.core.errors import DefinitionError
+from stream.core.text import check_name
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -118,8 +119,8 @@ def parse_owners(text: str) -> Directory:
         read = msgspec.toml.decode(text, type=_File)
     except msgspec.DecodeError as error:
         raise DefinitionError(f"owners.toml: {error}") from None
-    if "" in read.owners:
-        raise DefinitionError("owners.toml: an owner has no name")
+    for owner in read.owners:
+        check_name("owners.toml: owner", owner)
     return Directory({name: _known(read, name, known) for name, known in read.owners.items()})
 
 

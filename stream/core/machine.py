@@ -16,6 +16,7 @@ from stream.core.ladder import Dial, Mode
 from stream.core.layout import check_layouts
 from stream.core.own import OWN_EVENTS
 from stream.core.row import Address, Concerns, State, Transition
+from stream.core.text import check_name
 from stream.core.upcast import Upcast
 
 D = TypeVar("D", bound=Data)
@@ -150,8 +151,11 @@ def _states(machine: Machine[D]) -> dict[str, State[D]]:
         for state in (*(row.sources or ()), *((row.to,) if row.to else ())):
             if found.setdefault(state.name, state) is not state:
                 raise DefinitionError(f"{machine.name}: two states are called {state.name!r}")
-    if "" in found or not machine.name or "/" in machine.name:
-        raise DefinitionError(f"{machine.name!r}: a machine and each of its states need a name (a machine's without a slash)")
+    check_name("Machine", machine.name)
+    for name in found:
+        check_name(f"{machine.name}: State", name)
+    if "/" in machine.name:
+        raise DefinitionError(f"{machine.name!r}: a machine's name has no slash")
     return found
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
-from stream.core.errors import MalformedError
+from stream.core.errors import DefinitionError, MalformedError
 from stream.core.outcome import Reason
 
 LIMIT = 1_000_000
 """Bytes of one message's value, and of one entity's data."""
 
 MAX_DEPTH = 128
+LONGEST_NAME = 200
+"""Characters of a name that an author gives: it stands in keys, messages and on terminals."""
 _MAX_INTEGER, _MIN_INTEGER = (1 << 63) - 1, -(1 << 63)
 # Takes a string that does not end up to the end: else each quote within would be tried as a beginning, and a value of 16 kB cost seconds.
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+(?:"|\\?\Z)', re.DOTALL)
@@ -32,6 +34,13 @@ def unsafe_text(value: bytes | str) -> str:
     except UnicodeError:
         return "not UTF-8, or a lone surrogate"
     return "a NUL character" if "\0" in text else ""
+
+
+def check_name(what: str, name: object) -> None:
+    """Raises `DefinitionError` unless it is a line of plain text that can be typed, stored and shown."""
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME or not name.isprintable() or name != name.strip():
+        shown = str(name)[:40]
+        raise DefinitionError(f"{what} {shown!r}: a name is one line of plain text of 1 to {LONGEST_NAME} characters, no blank at its ends")
 
 
 def check_storable(payload: bytes, limit: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -73,7 +73,14 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "emits what it does not name": (lambda: one.on(JobNoted, emit=says_what), "name in its return annotation"),
     "too many arguments": (lambda: one.on(JobNoted, then=four), "takes 4 arguments"),  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     "after no time": (lambda: one.after(days(0), to=end), "must be positive"),
-    "a clock without a name": (lambda: clock(""), "needs a name"),
+    "a clock without a name": (lambda: clock(""), "Clock '': a name is one line"),
+    "a clock of a megabyte": (lambda: clock("c" * 1_000_000), "Clock 'c{40}': a name is one line"),
+    "a clock without a target": (lambda: Clock[Job]("c", within=cast("Any", None), met=(one,)), "a duration is a timedelta"),
+    "a reason that commands a terminal": (lambda: Sla[Job](days(1), reasons=("a\x1b[31m",)), "reason .*: a name is one line"),
+    "an owner whose name turns the writing": (lambda: Owner("a\u202eb"), "Owner .*: a name is one line"),
+    "a state that cannot be stored": (lambda: table(opens(JobOpened, to=State[Job]("a\0"), then=make)), "State .*: a name is one line"),
+    "a machine with a blank at its end": (lambda: Machine[Job]("job ", data=Job, events=(), transitions=()), "Machine 'job ': a name"),
+    "an App of two lines": (lambda: App("a\nb"), "App .*: a name is one line"),
     "a clock that is never met": (lambda: clock(met=()), "a state in which it is met"),
     "a clock of no time": (lambda: clock(within=hours(0)), "positive duration"),
     "a clock of a month": (lambda: clock(within="P1M"), "months and years have no fixed length"),

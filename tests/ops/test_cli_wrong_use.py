@@ -32,7 +32,7 @@ def test_a_wrong_definition_is_one_line(stream: Stream, tmp_path: Path) -> None:
     (tmp_path / "wrong_definition.py").write_text("from stream import App\napp = App('')\n")
     found = stream("machines", "list", "--app", "wrong_definition:app")
     assert found.exit_code == 2
-    assert "it needs a name" in one_line(found.stderr)
+    assert "App '': a name is one line" in one_line(found.stderr)
 
 
 @pytest.mark.parametrize(
