@@ -16,7 +16,7 @@ from datetime import datetime
 
 from stream.core import desk
 from stream.core.advance import Halt
-from stream.core.booking import BEHIND, attempt_in_turn, book_halt, failed, put_back, revived, safe
+from stream.core.booking import BEHIND, attempt_in_turn, book_halt, failed, put_back, revived
 from stream.core.changes import Changes, DeadLetter
 from stream.core.entity import Entity, Envelope, Waiting
 from stream.core.firing import drain, fire
@@ -26,6 +26,7 @@ from stream.core.order import Decoded, Deliver, Fire, Order, Retry
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Ref
 from stream.core.route import Routes
+from stream.core.text import safe
 
 
 def refs_of(orders: Iterable[Order]) -> list[Ref]:
@@ -40,13 +41,13 @@ def refs_of(orders: Iterable[Order]) -> list[Ref]:
 
 
 def outdated(routes: Routes, entities: Mapping[Ref, Entity], orders: Iterable[Order]) -> str:
-    """Why this program is too old for what events are to be delivered to, in words; empty where it is not.
+    """Why this program is too old for what events are to be delivered to, or tried again on, in words; empty where it is not.
 
     A later version of a machine may keep what this one does not know, and would lose by writing.
     """
     newer = {ref: e for ref, e in entities.items() if e.machine_version > 1 and e.born and e.machine_version > routes.machine(ref.machine).version}
     for order in orders if newer else ():
-        for ref in order.envelope.refs if isinstance(order, Deliver) else ():
+        for ref in order.envelope.refs if isinstance(order, Deliver) else (order.ref,) if isinstance(order, Retry) else ():
             if ref in newer:
                 mine, other = routes.machine(ref.machine).version, newer[ref].machine_version
                 return f"{ref.machine} {ref.id!r} was written by version {other} of its machine, this program has {mine}: is it as new as the others?"

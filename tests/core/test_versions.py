@@ -10,11 +10,11 @@ from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_store import MemoryStore
 from stream.core.errors import UnavailableError
 from stream.core.machine import AnyMachine
-from stream.core.order import Fire, Move
+from stream.core.order import Fire, Move, Retry
 from stream.core.record import Record
 from stream.ports import Slice
 from stream.runtime.app import carrying
-from stream.runtime.doors import Partitions, Timers
+from stream.runtime.doors import Lines, Partitions, Timers
 from stream.runtime.settings import Settings
 from tests.core.play import Play, at
 
@@ -145,3 +145,22 @@ async def test_an_older_program_waits_and_a_newer_one_goes_on() -> None:
     assert (list(changes.stuck), changes.entities) == ([ID], {})
     await take(app(version=2), 2, Ended(job="j"))
     assert (database.entities[ID].state, database.entities[ID].machine_version) == ("end", 2)
+
+
+async def test_an_older_program_tries_nothing_again_that_it_may_not_even_read() -> None:
+    def fail(j: Job, e: PaidToo) -> None:
+        raise RuntimeError("no till")
+
+    first, end = State[Job]("first", owner=Owner("shop")), State[Job]("end", final=True)
+    rows = (opens(Begun, to=first, then=begin), first.on(Ended, to=end))
+    older = App("shop", machines=(Machine("job", data=Job, events=(JobEvent,), transitions=rows),))
+    newer = App("shop", machines=(Machine("job", data=Job, events=(JobEvent,), transitions=(*rows, first.on(PaidToo, then=fail)), version=2),))
+    database = MemoryDatabase(lambda: at(60))
+    store, play = MemoryStore(database), Play(newer)
+    place = play.record(Begun(job="j"), 0, "x").place
+    position = await store.adopt(place, owner="w", generation=1, begin=0, partitions=1)
+    batch = [msgspec.structs.replace(play.record(event, n, f"e{n}"), offset=n) for n, event in enumerate((Begun(job="j"), PaidToo(job="j")))]
+    await carrying(newer, Settings(app="x:y"), lambda trace_id: False)(Partitions([Slice(place, position.epoch, 0, 2, batch)]), store, "")
+    with pytest.raises(UnavailableError, match="written by version 2"):
+        await carrying(older, Settings(app="x:y"), lambda trace_id: False)(Lines([Retry(ID, "ann")]), store, "")
+    assert ([waiting.event_type for waiting in database.waiting.values()], database.letters) == (["job.paid.v2"], {})
