@@ -14,7 +14,7 @@ from stream.core.errors import RAISED, MalformedError, described
 from stream.core.ledger import Ledger, Page, is_own, later
 from stream.core.numbering import number_of, turn
 from stream.core.outcome import Outcome, Reason
-from stream.core.text import unsafe_text
+from stream.core.text import safe
 
 BEHIND = Halt(Outcome.PARKED, Reason.BEHIND)
 
@@ -87,7 +87,3 @@ def revived(ledger: Ledger, page: Page, waiting: Waiting) -> Envelope | None:
 
 def failed(error: str) -> Halt:
     return Halt(Outcome.PARKED, Reason.HANDLER_FAILED, safe(error))
-
-
-def safe(text: str) -> str:
-    return (ascii(text) if unsafe_text(text) else text)[:2000]

@@ -1,6 +1,6 @@
 """What a person orders of one entity: another state, an answer to its task, something of a clock, or to go on without a number.
 
-What is due comes first, as before any event.
+What is due comes first, as before any event; but a change of layout is none, and what is due waits for its ticker as if nothing had happened.
 
 An order that does not fit is no event: whoever gave it is told, and for the entity nothing happened.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from stream.core.advance import Halt, Step
 from stream.core.asking import answered, objection
-from stream.core.booking import attempt, safe
+from stream.core.booking import attempt
 from stream.core.changes import Handled, Message
 from stream.core.entity import Envelope
 from stream.core.event import Event
@@ -21,12 +21,16 @@ from stream.core.order import Answer, Lift, Move, Release, Steer
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import EntityLifted, EntityMoved
 from stream.core.steering import same, steered
+from stream.core.text import safe
 
 
 def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release | Lift) -> None:
     """Carry out an order, but for an entity that only another program can keep: then that is said."""
     if page.barred:
         _refused(ledger, page, order, page.barred)
+        return
+    if isinstance(order, Lift):
+        _lift(ledger, page, order)
         return
     handled = ledger.changes.handled
     before = len(handled)
@@ -38,8 +42,6 @@ def obey(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release | Li
         _answer(ledger, page, order)
     elif isinstance(order, Steer):
         _steer(ledger, page, order)
-    elif isinstance(order, Lift):
-        _lift(ledger, page, order)
     elif held(page.entity) and not page.entity.parked:
         # Behind a failure nothing is missing yet: its number stands until somebody decides.
         pass_gap(ledger, page, ledger.now, door=ledger.door, why=(Reason.MANUAL, safe(order.reason)), actor=order.actor)
@@ -58,11 +60,13 @@ def _refused(ledger: Ledger, page: Page, order: Move | Answer | Steer | Release 
 
 
 def _lift(ledger: Ledger, page: Page, order: Lift) -> None:
-    """What was read is lifted already: it is only written, and noted."""
+    """What was read is lifted already: it is only written, and noted. At the time of its latest move: an event on its way still has its own."""
+    entity = page.entity
     if page.lifted:
-        envelope = _said(ledger, page, "lift", EntityLifted(version=page.machine.version), order.actor)
-        step = Step(page.entity.state, page.entity.data, [])
-        _done(ledger, page, envelope, (step, []), (Reason.MANUAL, safe(order.reason)))
+        envelope = own_event(ledger, page, "lift", EntityLifted(version=page.machine.version), entity.time or ledger.now)
+        envelope.actor = order.actor
+        _done(ledger, page, envelope, (Step(entity.state, entity.data, []), []), (Reason.MANUAL, safe(order.reason)))
+        page.lifted = False
 
 
 def _move(ledger: Ledger, page: Page, order: Move) -> None:

@@ -6,12 +6,12 @@ from typing import cast
 
 import msgspec
 
-from stream.core.booking import safe
 from stream.core.clock import SlaBreached
 from stream.core.entity import Entity
 from stream.core.errors import RAISED, described
 from stream.core.ladder import Dial
 from stream.core.machine import AnyMachine
+from stream.core.text import safe
 
 
 def explained(machine: AnyMachine, entity: Entity, dial: Dial, event: SlaBreached) -> tuple[SlaBreached, str]:

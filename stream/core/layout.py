@@ -14,8 +14,11 @@ import msgspec
 
 from stream.core.errors import RAISED, DefinitionError, described
 from stream.core.event import Data
-from stream.core.text import LIMIT, check_storable
+from stream.core.text import LIMIT, check_storable, safe
 from stream.core.upcast import Upcast
+
+LATEST = (1 << 31) - 1
+"""The last version that a column of the database holds."""
 
 _encoder = msgspec.json.Encoder(order="sorted")
 
@@ -26,10 +29,13 @@ class LayoutError(Exception):
 
 def check_layouts(machine: str, data: type[Data], version: int, upcasts: Mapping[int, Upcast]) -> None:
     """Raises `DefinitionError` unless each lifts to what the next one takes, and the last to the present class."""
-    given = cast("Mapping[object, object]", upcasts)
-    for written, one in given.items():
-        if not isinstance(written, int) or not isinstance(one, Upcast) or not issubclass(one.old, Data):
-            say = f"say upcasts={{1: upcast(OldData, {data.__name__}, function)}}"
+    if not _counts(version) or version > LATEST:
+        raise DefinitionError(f"{machine}: version={version!r} is no whole number from 1 on")
+    given, say = cast("object", upcasts), f"say upcasts={{1: upcast(OldData, {data.__name__}, function)}}"
+    if not isinstance(given, Mapping):
+        raise DefinitionError(f"{machine}: upcasts= does not say which version each of them lifts: {say}")
+    for written, one in upcasts.items():
+        if not _lifts_data(written, one):
             raise DefinitionError(f"{machine}: upcasts={{{written!r}: ...}} lifts no data: {say}")
         if not 0 < written < version:
             raise DefinitionError(f"{machine}: data of version {written} is lifted, and the machine has version {version}: raise it above")
@@ -37,6 +43,21 @@ def check_layouts(machine: str, data: type[Data], version: int, upcasts: Mapping
     for one, takes in zip(lifts, [*(other.old for other in lifts[1:]), data], strict=False):
         if one.new is not takes:
             raise DefinitionError(f"{machine}: {one.old.__name__} is lifted to {one.new.__name__}, and what follows takes a {takes.__name__}")
+        try:
+            msgspec.json.Decoder(one.old)
+        except (TypeError, NameError) as error:
+            raise DefinitionError(f"{machine}: {one.old.__name__} cannot be read: {error}") from error
+
+
+def _counts(version: object) -> bool:
+    return isinstance(version, int) and not isinstance(version, bool) and version > 0
+
+
+def _lifts_data(written: object, one: object) -> bool:
+    if not isinstance(written, int) or isinstance(written, bool) or not isinstance(one, Upcast):
+        return False
+    old = cast("object", one.old)
+    return isinstance(old, type) and issubclass(old, Data) and callable(one.by)
 
 
 def encoded(data: Data) -> bytes:
@@ -63,4 +84,4 @@ def lifted_data(data: type[Data], upcasts: Mapping[int, Upcast], version: int, s
             made = msgspec.json.decode(encoded(made), type=one.new)
         return encoded(made)
     except RAISED as error:  # the author's function, or data that its class does not read
-        raise LayoutError(f"its data, of version {version}, could not be lifted to {data.__name__}: {described(error)}") from error
+        raise LayoutError(safe(f"its data, of version {version}, could not be lifted to {data.__name__}: {described(error)}")) from error

@@ -43,6 +43,11 @@ def check_name(what: str, name: object) -> None:
         raise DefinitionError(f"{what} {shown!r}: a name is one line of plain text of 1 to {LONGEST_NAME} characters, no blank at its ends")
 
 
+def safe(text: str) -> str:
+    """Words of an error as they can be stored, and not more of them than a person reads."""
+    return (ascii(text) if unsafe_text(text) else text)[:2000]
+
+
 def check_storable(payload: bytes, limit: int) -> None:
     """Raises `MalformedError` (too_large, unsafe_text) for encoded JSON that must not be stored or sent. `limit` is in bytes."""
     if len(payload) > limit:

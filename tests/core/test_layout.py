@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -15,6 +15,7 @@ from stream.core.errors import outlined
 from stream.core.ladder import begun, timer_of
 from stream.core.machine import AnyMachine
 from stream.core.order import Lift, Move
+from stream.core.text import unsafe_text
 from stream.core.upcast import Upcast
 from tests.core.play import NOON, Play, at
 
@@ -51,6 +52,10 @@ class Box(Data):
     box: str
     milligrams: int
     shakes: int = 0
+
+
+class Odd(Data):
+    inner: Box1 | Box2
 
 
 def pack(e: Packed) -> Box:
@@ -149,6 +154,47 @@ def test_what_no_database_could_keep_is_not_lifted_to() -> None:
     assert "could not be lifted to Box" in play.entities[ID].line[0].error
 
 
+def test_whatever_an_error_says_can_be_stored_and_shown_and_is_short() -> None:
+    def shout(b: Box1) -> Box:
+        raise ValueError("\ud800\0" + "x" * 5000)
+
+    play = stored(1, {"weight": "2"}, boxes(2, {1: upcast(Box1, Box, shout)}))
+    (refused,) = play.order(Move(ID, "here", "gone", "ann", "x"), "desk").handled
+    assert (refused.outcome, len(refused.error), unsafe_text(refused.error)) == ("rejected", 2000, "")
+
+
+@pytest.mark.parametrize("end", [SystemExit(3), RecursionError(), MemoryError(), StopIteration()])
+def test_a_function_that_would_end_the_program_bars_its_entity_alone(end: BaseException) -> None:
+    def leave(b: Box1) -> Box:
+        raise end
+
+    play = stored(1, {"weight": "2"}, boxes(2, {1: upcast(Box1, Box, leave)}))
+    play.send((Shaken(box="b"), 1, "s"), (Packed(box="c"), 1, "p"), (Shaken(box="c"), 2, "t"))
+    assert (play.entities[ID].parked, play.entities[ID].machine_version) == (True, 1)
+    assert (play.data(Ref("box", "c"))["shakes"], play.entities[Ref("box", "c")].machine_version) == (1, 2)
+
+
+def test_entities_of_a_batch_may_be_of_different_versions() -> None:
+    play = stored(1, {"weight": "2"})
+    for id, version, data in (("c", 3, b'{"box":"c","grams":3}'), ("d", 4, b'{"box":"d","milligrams":4}'), ("e", 1, b'{"box":"e","weight":"e"}')):
+        play.entities[Ref("box", id)] = Entity(Ref("box", id), 1, version, "here", data, NOON, NOON, 1, 1, b"x")
+    play.send(*((Shaken(box=id), n, f"s{n}") for n, id in enumerate("bcdeb")))
+    found = {ref.id: (entity.machine_version, play.data(ref).get("milligrams")) for ref, entity in play.entities.items()}
+    assert found == {"b": (4, 2000), "c": (4, 3000), "d": (4, 4), "e": (1, None)}
+
+
+def test_data_that_grows_beyond_the_limit_is_not_lifted() -> None:
+    def grow(b: Box1) -> Box:
+        return Box(box=b.box + "x", milligrams=1)
+
+    play = stored(1, {"weight": "2", "box": "b" * 999_900}, boxes(2, {1: upcast(Box1, Box, grow)}))
+    play.send((Shipped(box="b"), 1, "s"))
+    assert play.entities[ID].machine_version == 2
+    play = stored(1, {"weight": "2", "box": "b" * 1_000_000}, boxes(2, {1: upcast(Box1, Box, grow)}))
+    play.send((Shipped(box="b"), 1, "s"))
+    assert "too_large" in play.entities[ID].line[0].error
+
+
 def test_a_version_that_was_raised_alone_asks_whether_its_class_reads_the_data() -> None:
     play = stored(1, {"milligrams": 5, "colour": "red"}, boxes(2, {}))
     play.send((Shipped(box="b"), 1, "s"))
@@ -170,11 +216,20 @@ def test_a_person_has_the_data_lifted_and_nothing_else_happens() -> None:
     assert (again.handled, again.entities) == ([], {})
 
 
-def test_what_is_due_comes_before_the_lift_and_both_are_done() -> None:
+def test_a_lift_is_no_event_of_business_time_so_one_on_its_way_finds_its_entity_as_it_was() -> None:
     play = stored(1, {"weight": "2"})
     play.now = at(90)
     play.order(Lift(ID, "ann", "x"), "desk")
-    assert [row.event_type for row in play.all.history] == ["sla.breached", "entity.lifted"]
+    assert (play.entities[ID].timers, play.entities[ID].time, play.said()) == ({"sla here": at(60)}, NOON, [])
+    play.send((Shipped(box="b"), 20, "s"))
+    assert (play.state(ID), play.entities[ID].since, play.said()) == ("gone", at(20), [])
+    assert [(row.event_type, row.time) for row in play.all.history] == [("entity.lifted", NOON), ("box.shipped", at(20))]
+
+
+def test_a_lift_ordered_twice_in_one_batch_is_noted_once() -> None:
+    play = stored(1, {"weight": "2"})
+    play.orders([Lift(ID, "ann", "x"), Lift(ID, "ann", "x")], "desk")
+    assert len(play.all.history) == 1
 
 
 @pytest.mark.parametrize(
@@ -187,6 +242,12 @@ def test_what_is_due_comes_before_the_lift_and_both_are_done() -> None:
         (2, {1: upcast(Packed, Shaken, lambda e: Shaken(box=e.box))}, "lifts no data: say upcasts={1: upcast(OldData, Box, function)}"),
         (2, {"1": upcast(Box2, Box, to_milligrams)}, "lifts no data"),
         (2, {1: to_milligrams}, "lifts no data"),
+        (2, {True: upcast(Box2, Box, to_milligrams)}, "lifts no data"),
+        (2, {1: upcast(Box2, Box, cast("Any", None))}, "lifts no data"),
+        (2, {1: upcast(cast("Any", "Box2"), Box, to_milligrams)}, "lifts no data"),
+        (2, cast("Any", (upcast(Box2, Box, to_milligrams),)), "does not say which version each of them lifts: say upcasts={1: upcast(OldData, Box"),
+        (2, {1: upcast(Odd, Box, lambda b: Box(box="b", milligrams=1))}, "Odd cannot be read: If a type union contains multiple"),
+        *((version, {}, f"version={version!r} is no whole number from 1 on") for version in cast("list[int]", [0, -1, True, "2", 1 << 31])),
     ],
 )
 def test_upcasters_that_lead_nowhere_are_refused_at_import(version: int, upcasts: dict[int, Upcast], why: str) -> None:
