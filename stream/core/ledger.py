@@ -14,7 +14,7 @@ from stream.core.clock import SlaWithdrawn
 from stream.core.entity import Entity, Envelope, Timer, Waiting
 from stream.core.event import Event, Fact
 from stream.core.ladder import WITHDRAWN, Note, Reading, encode_notes, timer_of
-from stream.core.layout import LayoutError, lifted_data
+from stream.core.layout import LayoutError
 from stream.core.machine import AnyMachine
 from stream.core.message import compose, count_said
 from stream.core.numbering import number_of
@@ -245,12 +245,8 @@ class Ledger:
 def _bring_up(page: Page) -> None:
     """Its data into the present layout, and the version with it; or say why it stays as it is, and nothing may be done to it."""
     entity, machine = page.entity, page.machine
-    version = entity.machine_version
-    if version > machine.version:
-        page.barred = f"this {machine.name} is of version {version}, and this program has version {machine.version}: run one that is as new"
-        return
     try:
-        entity.data = lifted_data(machine.data, machine.upcasts, version, entity.data)
+        entity.data = machine.brought_up(entity.machine_version, entity.data)
     except LayoutError as error:
         page.barred = str(error)
     else:

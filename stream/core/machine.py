@@ -13,7 +13,7 @@ from stream.core.clock import Clock, ClockEvent, SlaEscalated, SlaWarned
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event, Fact
 from stream.core.ladder import Dial, Mode
-from stream.core.layout import check_layouts
+from stream.core.layout import LayoutError, check_layouts, lifted_data
 from stream.core.own import OWN_EVENTS
 from stream.core.row import Address, Concerns, State, Transition
 from stream.core.text import check_name
@@ -108,6 +108,12 @@ class Machine(Generic[D]):
             elif issubclass(event, address):
                 return _field_reader(address.__key__)
         return None
+
+    def brought_up(self, version: int, stored: bytes) -> bytes:
+        """Data that `version` of this machine wrote, in the present layout. Raises `LayoutError` where this program cannot, and says why."""
+        if version > self.version:
+            raise LayoutError(f"this {self.name} is of version {version}, and this program has version {self.version}: run one that is as new")
+        return lifted_data(self.data, self.upcasts, version, stored) if version < self.version else stored
 
     def row_after(self, state: str, timer: str) -> Transition[D] | None:
         """The row that a timer of `state` is of; timers of older programs name it by its number. None: there is no such row any more."""

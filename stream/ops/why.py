@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
+import orjson
 
 from stream.core.event import wire_type
 from stream.core.ladder import HELD
+from stream.core.layout import LayoutError
 from stream.core.machine import AnyMachine
 from stream.core.numbering import spans
 from stream.core.own import OWN_EVENTS
@@ -97,6 +99,22 @@ def _parked(facts: Facts) -> Why | None:
     text = f"it stands at event {head.event_type} ({head.event_id}), which failed since {facts.ago(head.since)}: {head.error or head.reason}{behind}"
     entity = facts.told.entity
     return facts.why("parked", head.since, text, f"stream parked retry {entity.machine} {entity.id} (or skip --reason), once the cause is mended")
+
+
+def _misfit(facts: Facts) -> Why | None:
+    entity, machine = facts.told.entity, facts.machine
+    if machine is None or not entity.version:
+        return None
+    waits = "; its events park or wait, what is due stays due"
+    try:
+        machine.brought_up(entity.machine_version, orjson.dumps(entity.data))
+    except LayoutError as error:
+        newer = entity.machine_version > machine.version
+        return facts.why("misfit", None, f"{error}{waits}", "" if newer else f"stream machines plan {entity.machine}")
+    if entity.state in machine.by_name:
+        return None
+    text = f"its state {entity.state!r} is no more in version {machine.version} of {machine.name}{waits}"
+    return facts.why("misfit", None, text, shlex.join(["stream", "entities", "move", entity.machine, entity.id]) + " STATE --reason")
 
 
 def _unborn(facts: Facts) -> Why | None:
@@ -223,7 +241,7 @@ def _rests(facts: Facts) -> Why:
 
 
 _LOOKS: Sequence[Callable[[Facts], Why | None]] = (
-    *(_parked, _refused, _gap, _unborn, _halted, _unread, _unsent, _overdue, _asked, _early, _rejected, _absent, _final),
+    *(_parked, _misfit, _refused, _gap, _unborn, _halted, _unread, _unsent, _overdue, _asked, _early, _rejected, _absent, _final),
 )
 
 

@@ -170,3 +170,24 @@ def test_data_that_cannot_be_lifted_is_named_and_left(rebuilt: Stream, database:
 def test_apply_wants_one_thing(changed: Stream, words: tuple[str, ...]) -> None:
     found = changed("machines", "apply", "lamp", "--reason", "x", *words)
     assert (found.exit_code, "--move OLD=NEW for a state, or --data" in found.stderr) == (2, True)
+
+
+def test_why_names_what_no_longer_fits_before_what_is_late(rebuilt: Stream, lamps: str, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def why(id: str) -> tuple[object, ...]:
+        told = cast("dict[str, Any]", answer(rebuilt("why", "lamp", id, "-o", "json")))
+        return told["cause"], told["sentence"], told["command"]
+
+    spoilt = """update stream.entity set data = '{"lamp":"l3","power":9}' where id = 'l3'"""
+    late = """update stream.timer set due_at = due_at - interval '9 hours' where entity_id in ('l3', 'l4')"""
+    asyncio.run(order(database, spoilt))
+    asyncio.run(order(database, late))
+    cause, sentence, command = why("l3")
+    assert (cause, command) == ("misfit", "stream machines plan lamp")
+    assert str(sentence).startswith("its data, of version 1, could not be lifted to Lamp: ZeroDivisionError")
+    gone = "its state 'on' is no more in version 2 of lamp; its events park or wait, what is due stays due"
+    assert why("l4") == ("misfit", gone, "stream entities move lamp l4 STATE --reason")
+    assert why("l0")[0] == "rests"
+    assert rebuilt("machines", "apply", "lamp", "--move", "on=lit", "--reason", "x", "--yes").exit_code == 1
+    monkeypatch.setenv("STREAM_APP", lamps)
+    older = "this lamp is of version 2, and this program has version 1: run one that is as new; its events park or wait, what is due stays due"
+    assert why("l4") == ("misfit", older, "")
