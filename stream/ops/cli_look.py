@@ -17,7 +17,7 @@ from stream.ops.render import Output, as_json, fields, note, safe, show, table
 from stream.ops.site import Site, read_site
 from stream.ops.status import read_status, status_tables
 from stream.ops.timeline import Told, entity_tables, owner_of, read_entity
-from stream.ops.why import ask_why
+from stream.ops.why import ask_unread, ask_why
 
 entities = group("Entities: where each one is, and how it came there.\n\nExample: stream entities show ticket T-1")
 machines = group("State machines, as the App declares them.\n\nExample: stream machines show ticket --format mermaid")
@@ -156,7 +156,7 @@ def why(
     site = read_site({"app": app})
     found = awaited(ask_why(site, Ref(machine, id)))
     if found is None:
-        no(_nobody(site, machine, id) + ": no event ever referred to it")
+        no(_nobody(site, machine, id) + ": no event ever referred to it" + awaited(ask_unread(site, machine)))
     show(output, found, fields(f"{machine}/{id}", [("why", found.sentence), ("next step", found.command)]))
 
 

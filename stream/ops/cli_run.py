@@ -16,7 +16,7 @@ from stream.runtime.logs import configure
 
 
 def run(
-    role: Annotated[str | None, typer.Option("--role", help="Which of worker, relay, ticker; all of them when left out.")] = None,
+    role: Annotated[list[str] | None, typer.Option("--role", help="Which of worker, relay, ticker, notifier; all of them when left out.")] = None,
     group: Annotated[str | None, typer.Option("--group", help="The consumer group; the App's name when left out.")] = None,
     app: AppOption = None,
 ) -> None:
@@ -24,7 +24,7 @@ def run(
 
     Examples: stream run · stream run --role worker,relay --app handlers:app
     """
-    site = read_site({"app": app, "roles": role, "group": group})
+    site = read_site({"app": app, "roles": ",".join(role) if role else None, "group": group})
     configure(site.settings.log_format, site.settings.log_level)
     # What was imported lives as long as the process: the collector need not look through it, nor after every few hundred objects.
     gc.collect()

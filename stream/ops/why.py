@@ -71,6 +71,19 @@ async def ask_why(site: Site, ref: Ref) -> Why | None:
     return why(Facts(told, machine, message, partitions, now))
 
 
+async def ask_unread(site: Site, machine: str) -> str:
+    """What nobody has read yet of the topics of a machine, as the end of a sentence; empty when nothing is left, or the broker is away."""
+    async with questions(site.postgres) as ask:
+        return unread((await _partitions(ask, site, site.app.machine(machine)))[0])
+
+
+def unread(partitions: Sequence[Row]) -> str:
+    """Empty when they have been read to their ends."""
+    late = [row for row in partitions if row["lag"]]
+    topics = _list(sorted({row["topic"] for row in late})).replace(" or ", " and ")
+    return f" of those that were read; {sum(row['lag'] for row in late):,} records of {topics} wait to be read (`stream status`)" if late else ""
+
+
 async def _partitions(ask: Questions, site: Site, machine: AnyMachine | None) -> tuple[list[Row], datetime]:
     clocks, topics = await read_clocks(ask), _topics(machine)
     rows = [row for row in await ask.rows("partitions") if row["topic"] in topics]

@@ -73,7 +73,7 @@ def test_what_is_published_says_under_which_flow_it_is_found(at_work: Stream) ->
 def test_what_is_published_moves_the_entity_once(at_work: Stream) -> None:
     for words in (("lamp.on", "e1"), ("lamp.on", "e1"), ("lamp.off", "e2")):
         assert at_work("publish", words[0], '{"lamp": "l1"}', "--id", words[1], "--correlation-id", "flow-9").exit_code == 0
-    with running("--role", "worker,relay") as process:
+    with running("--role", "worker", "--role", "relay") as process:
         said(process, '"running"')
         while cast("dict[str, Any]", answer(at_work("status", "--no-lag", "-o", "json")))["counts"]["records"] < 3:
             assert process.poll() is None

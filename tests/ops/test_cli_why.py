@@ -12,7 +12,7 @@ import pytest
 from stream.ops.queries import EntityNow, Waits
 from stream.ops.site import load_app
 from stream.ops.timeline import Told
-from stream.ops.why import Facts, why
+from stream.ops.why import Facts, unread, why
 from tests.core.lamps import LAMP
 from tests.ops.conftest import Stream, answer, play, record
 
@@ -131,6 +131,11 @@ def facts(state: str = "On", **more: Any) -> Facts:
 
 def behind(lag: int, owner: str = "", age: timedelta | None = None) -> dict[str, Any]:
     return {"topic": "lamps", "partition": 1, "lag": lag, "owner": owner, "age": age, "halted_since": None, "halt_reason": None}
+
+
+def test_of_one_that_is_not_there_it_is_said_what_was_not_read() -> None:
+    assert unread([behind(0)]) == ""
+    assert unread([behind(70), behind(0), behind(1)]) == " of those that were read; 71 records of lamps wait to be read (`stream status`)"
 
 
 def test_a_partition_that_lags_is_the_cause_and_says_who_has_it() -> None:
