@@ -190,6 +190,32 @@ order by machine, entity_id, h.n, h.id;
 -- name: more_chains
 fetch forward 2000 from chains;
 
+-- name: log_by_case
+-- The history for process mining, entity by entity. Opened as a cursor; sorted by the server, on its disk.
+declare log_by_case no scroll cursor for
+select machine, entity_id, n, event_type as activity, time, actor as resource, outcome, reason, from_state, to_state, event_id, source, at, door,
+    correlation_id, causation_id, trace_id
+from history
+where ($1::text is null or machine = $1) and ($2::timestamptz is null or time >= $2) and ($3::timestamptz is null or time < $3)
+    and ($4::boolean or outcome = 'applied')
+order by machine, entity_id, n;
+
+-- name: more_by_case
+fetch forward 2000 from log_by_case;
+
+-- name: log_by_event
+-- The same, event by event: one that concerned several entities has its rows together.
+declare log_by_event no scroll cursor for
+select machine, entity_id, n, event_type as activity, time, actor as resource, outcome, reason, from_state, to_state, event_id, source, at, door,
+    correlation_id, causation_id, trace_id
+from history
+where ($1::text is null or machine = $1) and ($2::timestamptz is null or time >= $2) and ($3::timestamptz is null or time < $3)
+    and ($4::boolean or outcome = 'applied')
+order by source, event_id, machine, entity_id, n;
+
+-- name: more_by_event
+fetch forward 2000 from log_by_event;
+
 -- name: history_size
 -- How many rows the planner takes it to have.
 select coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint as n from pg_inherits i join pg_class c on c.oid = i.inhrelid where i.inhparent = 'history'::regclass;
