@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import logging
 import sys
+from datetime import timedelta
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import anyio
 
-from stream.adapters.memory_telemetry import MemoryTelemetry
-from stream.runtime import ticker
+from stream.runtime import notifier, ticker
 from stream.runtime.logs import configure
-from tests.chaos.failpoints import Fuse, arm
-from tests.chaos.room import Room
+from tests.chaos.failpoints import Fuse
+from tests.chaos.room import SESSION, Room
 
 OFTEN = 0.5
 """Seconds between two rotations; once a minute would be too seldom to meet one."""
+SOON = timedelta(seconds=SESSION)
+"""After which a notifier that died with a notice in its hands is given up; a case does not wait a minute."""
 _processes = get_context("forkserver")
 # A process forked from one that has everything imported starts at once; a new interpreter costs more than the whole case.
-_processes.set_forkserver_preload(["__main__", "tests.chaos.armed"])
+_processes.set_forkserver_preload(["__main__", "tests.chaos.armed", "tests.chaos.kiln_room"])
 
 
 def begin(room: Room, fuse: Fuse, log: Path) -> ForkServerProcess:
@@ -30,9 +32,9 @@ def begin(room: Room, fuse: Fuse, log: Path) -> ForkServerProcess:
 
 
 def _main(room: Room, fuse: Fuse, log: Path) -> None:
-    ticker.ROTATE = OFTEN
+    ticker.ROTATE, notifier.TTL = OFTEN, SOON
     with log.open("w", encoding="utf-8", buffering=1) as out:
         sys.stderr = out
         configure("json", to=out)
         logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-        anyio.run(room.run, arm(room.parts(MemoryTelemetry()), fuse))
+        anyio.run(room.run, room.armed(fuse))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess as Process
@@ -20,74 +20,15 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from stream.adapters.kafka.admin import KafkaAdmin, plan
 from stream.adapters.kafka.publisher import KafkaPublisher
 from stream.adapters.kafka.settings import KafkaSettings
-from stream.adapters.memory_telemetry import MemoryTelemetry
 from stream.adapters.postgres import migrate
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.topic import Topic
 from stream.ports import Outgoing
 from stream.runtime.waiting import Stop
 from tests.chaos import armed, pottery
-from tests.chaos.failpoints import Action, Fuse, arm
+from tests.chaos.failpoints import Action, Fuse
 from tests.chaos.room import PATIENCE, Looks, Room, broker, prepare
 from tests.conftest import named, order
-
-POINTS = {
-    "reading": (
-        *("join:after", "bounds:after", "adopt:before", "see partition:after", "adopt:after", "recognize:after", "seek:before", "seek:after"),
-        *("fetch:after", "mirror:before", "mirror:after"),
-    ),
-    "claiming": (
-        *("begin:before", "begin:after", "claim:before", "claim:after", "clocks:after"),
-        *("floors:after", "first sight:before", "first sight:after", "contents:after"),
-    ),
-    "loading": ("stubs:before", "stubs:after", "lock:after", "timers:after", "lines:after"),
-    "saving": (
-        *("number:after", "save entities:before", "save entities:after"),
-        *("drop timers:after", "set timers:after", "drop lines:after", "add lines:after"),
-        *("save history:before", "save history:after", "save messages:before", "save messages:after"),
-        *("save letters:before", "save letters:after", "save position:before", "save position:after"),
-    ),
-    "committing": (
-        "commit:before",
-        "commit:after",
-        "committed:after",
-        "note drained:before",
-        "note drained:after",
-        "time:after",
-        "backlog:after",
-        "note instance:after",
-    ),
-    "sending": (
-        *(
-            "relay/see relay:after",
-            "relay/lease:before",
-            "relay/lease:after",
-            "relay/release:after",
-            "relay/forget relays:after",
-            "relay/renew:after",
-        ),
-        *("relay/read:after", "publisher:after", "send:before", "send:after", "relay/begin:after"),
-        *("relay/hold:after", "relay/move:before", "relay/move:after", "relay/commit:after"),
-    ),
-    "firing": (
-        *(
-            "ticker/clocks:after",
-            "ticker/feeds:after",
-            "ticker/unsent:after",
-            "ticker/due:after",
-            "timers/clocks:after",
-            "timers/lock:after",
-            "timers/timers:after",
-        ),
-        *("timers/save entities:after", "timers/drop timers:after", "timers/save history:after", "timers/save messages:after"),
-        *("timers/save counts:before", "timers/save counts:after", "timers/commit:before", "timers/commit:after", "timers/committed:after"),
-    ),
-    "rotating": (
-        *("ticker/make ahead:before", "ticker/make ahead:after", "ticker/turn inbox:after"),
-        *("ticker/drop outbox:after", "ticker/drop history:after", "ticker/drop notices:after"),
-    ),
-}
-"""Where a process may fail, by the part of its work."""
 
 
 @dataclass(frozen=True)
@@ -103,17 +44,24 @@ class Building:
     @asynccontextmanager
     async def room(self) -> AsyncGenerator[Room]:
         name = f"room_{secrets.token_hex(6)}"
+        room = self.furnished(name)
         await order(self.postgres, f"create database {name} template {self.template} strategy file_copy")
         try:
             async with KafkaAdmin(broker(self.kafka)) as admin:
-                await admin.apply(plan([Topic(name, partitions=pottery.PARTITIONS)], {}))
-            yield Room(self.kafka, named(self.postgres, name), self.pots, told=name, group=name)
+                await admin.apply(plan(room.topics, {}))
+            yield room
         finally:
             await order(self.postgres, f"drop database {name} with (force)")
 
+    def furnished(self, name: str) -> Room:
+        """A room in the database of that name."""
+        return Room(self.kafka, named(self.postgres, name), self.pots, told=name, group=name)
+
     async def shelf(self, topic: str, before: Awaitable[object]) -> list[Outgoing]:
         """The load once more, on a topic of its own, after what comes before it."""
-        return await _write(self.kafka, pottery.Load(topic, pottery.begin()), before)
+        rows = pottery.Load(topic, pottery.begin()).records()
+        await write(self.kafka, topic, rows, before)
+        return rows
 
     async def limit(self, topic: str, most: int) -> None:
         """Let the broker refuse batches beyond so many bytes."""
@@ -149,36 +97,44 @@ class Building:
 
 @asynccontextmanager
 async def building(kafka: str, postgres: str, scraps: Path) -> AsyncGenerator[Building]:
-    template, load = f"rooms_{secrets.token_hex(6)}", pottery.Load(f"pots-{secrets.token_hex(4)}", pottery.begin())
-    await order(postgres, f"create database {template}")
+    load = pottery.Load(f"pots-{secrets.token_hex(4)}", pottery.begin())
+    async with template(postgres) as name:
+        await write(kafka, load.topic, load.records())
+        yield Building(kafka, postgres, name, load.topic, scraps)
+
+
+@asynccontextmanager
+async def template(postgres: str) -> AsyncGenerator[str]:
+    """The name of a database that rooms are copies of."""
+    name = f"rooms_{secrets.token_hex(6)}"
+    await order(postgres, f"create database {name}")
     try:
-        await migrate.apply(PostgresSettings(dsn=named(postgres, template)))
-        await prepare(named(postgres, template))
-        await _write(kafka, load)
-        yield Building(kafka, postgres, template, load.topic, scraps)
+        await migrate.apply(PostgresSettings(dsn=named(postgres, name)))
+        await prepare(named(postgres, name))
+        yield name
     finally:
-        await order(postgres, f"drop database {template} with (force)")
+        await order(postgres, f"drop database {name} with (force)")
 
 
-async def _write(kafka: str, load: pottery.Load, before: Awaitable[object] | None = None) -> list[Outgoing]:
+async def write(kafka: str, topic: str, rows: Sequence[Outgoing], before: Awaitable[object] | None = None) -> None:
+    """A load, on a topic of its own, after what comes before it."""
     settings = KafkaSettings(bootstrap=kafka)
     async with KafkaAdmin(settings) as admin:
-        await admin.apply(plan([Topic(load.topic, partitions=pottery.PARTITIONS)], {}))
+        await admin.apply(plan([Topic(topic, partitions=pottery.PARTITIONS)], {}))
     if before is not None:
         await before
-    publisher, rows = KafkaPublisher(settings), load.records()
+    publisher = KafkaPublisher(settings)
     await publisher.start()
     try:
         assert not await publisher.publish(rows)
     finally:
         await publisher.stop()
-    return rows
 
 
 async def _survived(room: Room, fuse: Fuse) -> list[str]:
     """The process goes on by itself, with nobody to help."""
     async with watching(room) as looks:
-        async with room.running(arm(room.parts(MemoryTelemetry()), fuse)):
+        async with room.running(room.armed(fuse)):
             await _reached(lambda: fuse.blown, f"{fuse.point} was never reached")
             await looks.drained()
         return [*await looks.faults(), *await looks.leased()]
@@ -215,7 +171,7 @@ async def _stopped(room: Room, fuse: Fuse, process: Process) -> list[str]:
 
 @asynccontextmanager
 async def watching(room: Room) -> AsyncGenerator[Looks]:
-    looks = Looks(room)
+    looks = room.looks()
     try:
         yield looks
     finally:

@@ -1,8 +1,8 @@
 """Failpoints: named steps at which a process dies, freezes, fails, or gets no answer.
 
 They are wrappers of the ports and of the database's connection, put into a process by whoever starts it: the product has no switches. A point is
-`step:before` or `step:after`. Every statement is a step under its name in `STEPS`; in the timers' door, the relay and the ticker its name is led by
-`timers/`, `relay/` and `ticker/`, since the same statement means another thing there.
+`step:before` or `step:after`. Every statement is a step under its name in `STEPS`; in the timers' door, the relay, the ticker and the notifier its
+name is led by `timers/`, `relay/`, `ticker/` and `notifier/`, since the same statement means another thing there. For a person's order see `people`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import anyio
 import asyncpg
 
 from stream.adapters.postgres.connection import Connection
+from stream.adapters.postgres.notices import PostgresNotices
 from stream.adapters.postgres.outbox import PostgresOutbox
 from stream.adapters.postgres.store import PostgresStore
 from stream.adapters.postgres.timetable import PostgresTimetable
@@ -28,8 +29,11 @@ from stream.core.errors import UncertainError
 from stream.core.halt import Decision, Halt, HaltReason, Seen
 from stream.core.record import Record, TopicPartition
 from stream.ports import Assignment, Log, Outbox, Outgoing, Position, Publisher, Refusal, Store, TopicNow, Transaction, Wait
+from stream.ports.notices import Delivery, Leased, Messenger, Notices
 from stream.ports.timetable import Timetable
 from stream.runtime.app import Parts
+from stream.runtime.notifier import Telling
+from tests.chaos.steps import STEPS
 
 T = TypeVar("T")
 Action = Literal["kill", "stop", "raise", "hang"]
@@ -37,57 +41,6 @@ ACTIONS: tuple[Action, ...] = get_args(Action)
 LATE = 3.0
 """Seconds that a hanging port takes: longer than each limit of the settings these tests use."""
 RENEWAL = "relay/renew"
-
-STEPS: Mapping[str, str] = {
-    "begin": "begin",
-    "begin_plain": "begin",
-    "claim_partitions": "claim",
-    "floors": "floors",
-    "clocks": "clocks",
-    "first_sight": "first sight",
-    "contents": "contents",
-    "stubs": "stubs",
-    "entities": "lock",
-    "timers": "timers",
-    "lines": "lines",
-    "history_block": "number",
-    "save_entities": "save entities",
-    "drop_timers": "drop timers",
-    "set_timers": "set timers",
-    "drop_lines": "drop lines",
-    "add_lines": "add lines",
-    "add_history": "save history",
-    "add_messages": "save messages",
-    "add_letters": "save letters",
-    "move_partitions": "save position",
-    "count_doors": "save counts",
-    "commit": "commit",
-    "see_partition": "see partition",
-    "adopt": "adopt",
-    "recognize": "recognize",
-    "note_instance": "note instance",
-    "note_drained": "note drained",
-    "time": "time",
-    "backlog": "backlog",
-    "see_relay": "see relay",
-    "lease_shards": "lease",
-    "forget_relays": "forget relays",
-    "release_shards": "release",
-    "renew_shards": "renew",
-    "read_shard": "read",
-    "hold": "hold",
-    "move_shard": "move",
-    "times": "clocks",
-    "feeds": "feeds",
-    "unsent": "unsent",
-    "due": "due",
-    "make_ahead": "make ahead",
-    "turn_inbox": "turn inbox",
-    "drop_outbox": "drop outbox",
-    "drop_history": "drop history",
-    "drop_notices": "drop notices",
-}
-"""The step of each statement that a running process executes."""
 
 
 class PlantedError(Exception):
@@ -168,10 +121,11 @@ def arm(parts: Parts, trip: Trip) -> Parts:
         publisher=lambda: ArmedPublisher(parts.publisher(), trip),
         outbox=lambda: _armed_outbox(parts.outbox(), trip),
         timetable=lambda: _armed_timetable(parts.timetable(), trip),
+        telling=parts.telling and _armed_telling(parts.telling, trip),
     )
 
 
-async def _late() -> None:
+async def late() -> None:
     await anyio.sleep(LATE)
 
 
@@ -183,13 +137,13 @@ class ArmedConnection(Connection):
 
     def __init__(self, inner: Connection, trip: Trip, place: str) -> None:
         super().__init__(inner.settings, inner.queries, keyed=True)
-        self._trip, self._place, self.door = trip, place, ""
+        self.trip, self._place, self.door = trip, place, ""
 
     async def fetch(self, name: str, *args: object) -> list[asyncpg.Record]:
-        return await self._trip.around(self._step(name), partial(super().fetch, name, *args), self._hang)
+        return await self.trip.around(self._step(name), partial(super().fetch, name, *args), self.hang)
 
     async def execute(self, name: str, *args: object) -> int:
-        return await self._trip.around(self._step(name), partial(super().execute, name, *args), self._hang)
+        return await self.trip.around(self._step(name), partial(super().execute, name, *args), self.hang)
 
     def _step(self, name: str) -> str:
         if name == "begin":
@@ -199,7 +153,7 @@ class ArmedConnection(Connection):
         within = "" if name in ("begin", "adopt", "see_partition", "note_drained", "time", "backlog", "rollback", "outcome") else self.door
         return (self._place or within) + STEPS.get(name, name)
 
-    async def _hang(self) -> None:
+    async def hang(self) -> None:
         await self.script("select pg_sleep(600)")
 
 
@@ -213,6 +167,12 @@ def _armed_timetable(timetable: Timetable, trip: Trip) -> Timetable:
     assert isinstance(timetable, PostgresTimetable)
     timetable.connection = ArmedConnection(timetable.connection, trip, "ticker/")
     return timetable
+
+
+def _armed_notices(notices: Notices, trip: Trip) -> Notices:
+    assert isinstance(notices, PostgresNotices)
+    notices.connection = ArmedConnection(notices.connection, trip, "notifier/")
+    return notices
 
 
 @dataclass
@@ -233,7 +193,7 @@ class ArmedStore(Store):
     async def _transaction(self) -> AsyncGenerator[Transaction]:
         async with self.inner.transaction() as tx:
             yield tx
-        await self.trip.at(f"{self._connection.door}committed:after", _late)
+        await self.trip.at(f"{self._connection.door}committed:after", late)
 
     async def adopt(self, place: TopicPartition, *, owner: str, generation: int, begin: int, partitions: int) -> Position:
         return await self.inner.adopt(place, owner=owner, generation=generation, begin=begin, partitions=partitions)
@@ -277,25 +237,25 @@ class ArmedLog(Log):
     trip: Trip
 
     async def start(self, topics: Collection[str], group: str, assignment: Assignment) -> None:
-        await self.trip.around("join", partial(self.inner.start, topics, group, assignment), _late)
+        await self.trip.around("join", partial(self.inner.start, topics, group, assignment), late)
 
     async def fetch(self, place: TopicPartition, *, limit: int, within: timedelta) -> Sequence[Record]:
         found = await self.inner.fetch(place, limit=limit, within=within)
         if found:
-            await self.trip.at("fetch:after", _late)
+            await self.trip.at("fetch:after", late)
         return found
 
     async def seek(self, place: TopicPartition, offset: int) -> None:
-        await self.trip.around("seek", partial(self.inner.seek, place, offset), _late)
+        await self.trip.around("seek", partial(self.inner.seek, place, offset), late)
 
     async def position(self, place: TopicPartition) -> int:
         return await self.inner.position(place)
 
     async def bounds(self, place: TopicPartition) -> tuple[int, int]:
-        return await self.trip.around("bounds", partial(self.inner.bounds, place), _late)
+        return await self.trip.around("bounds", partial(self.inner.bounds, place), late)
 
     async def mirror(self, offsets: Mapping[TopicPartition, int]) -> None:
-        await self.trip.around("mirror", partial(self.inner.mirror, offsets), _late)
+        await self.trip.around("mirror", partial(self.inner.mirror, offsets), late)
 
     async def topic(self, name: str) -> TopicNow:
         return await self.inner.topic(name)
@@ -316,17 +276,39 @@ class ArmedPublisher(Publisher):
     trip: Trip
 
     async def start(self) -> None:
-        await self.trip.around("publisher", self.inner.start, _late)
+        await self.trip.around("publisher", self.inner.start, late)
 
     async def publish(self, batch: Sequence[Outgoing]) -> Sequence[Refusal]:
         if self.trip.point.startswith(RENEWAL):
-            await _late()
+            await late()
         return await self.trip.around("send", partial(self.inner.publish, batch), _unanswered)
 
     async def stop(self) -> None:
         await self.inner.stop()
 
 
+@dataclass
+class ArmedMessenger(Messenger):
+    """Steps: `tell`."""
+
+    inner: Messenger
+    trip: Trip
+
+    async def send(self, leased: Leased) -> Delivery:
+        return await self.trip.around("tell", partial(self.inner.send, leased), late)
+
+    async def close(self) -> None:
+        await self.inner.close()
+
+
+def _armed_telling(telling: Telling, trip: Trip) -> Telling:
+    return replace(
+        telling,
+        notices=lambda: _armed_notices(telling.notices(), trip),
+        messengers=lambda: {channel: ArmedMessenger(messenger, trip) for channel, messenger in telling.messengers().items()},
+    )
+
+
 async def _unanswered() -> None:
-    await _late()
+    await late()
     raise UncertainError("no acknowledgement in time")

@@ -59,3 +59,24 @@ select count(*)::integer as n from outbox_position where owner <> '';
 -- Small partitions, the outbox's first one nearly full: so that a rotation has something to make and to drop.
 drop table history_p0, history_p1, outbox_p0, outbox_p1;
 select make_ahead(10000), setval(pg_get_serial_sequence('outbox', 'seq'), 9960);
+
+-- name: served
+-- The same as `progress`, with what people ordered and the notices that wait.
+select
+    (select coalesce(sum(next_offset), 0)::bigint from partition) as position,
+    (select count(*)::bigint from timer where due_at <= stream_now()) as due,
+    (
+        select count(*)::bigint from outbox_position p join outbox o on o.shard = p.shard
+        where not pg_visible_in_snapshot(o.xid, p.lo) and (p.hi is null or o.seq > p.seq or not pg_visible_in_snapshot(o.xid, p.hi))
+    ) as unsent,
+    (select count(*)::bigint from audit) as orders,
+    (select count(*)::bigint from notification where status = 'waiting') as waiting;
+
+-- name: tasks
+select entity_id, name, status, answer, closed_by, reason from task order by entity_id, id;
+
+-- name: notices
+select entity_id, owner, type, key, status from notification order by id;
+
+-- name: audit
+select actor, action, target from audit order by id;

@@ -27,10 +27,12 @@ from stream.core.chain import link
 from stream.core.changes import History
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
+from stream.core.topic import Topic
 from stream.runtime.app import Parts, run
 from stream.runtime.settings import Settings
 from stream.runtime.waiting import Stop
 from tests.chaos import pottery
+from tests.chaos.failpoints import Trip, arm
 
 LOOKS = parse(Path(__file__).with_name("looks.sql").read_text(encoding="utf-8"))
 AGES = Ages(rows=10_000)
@@ -61,9 +63,9 @@ class Room:
         # Few records a batch, so that there are many.
         return Settings(group=self.group, batch=12, drain=10, relay_lease=SESSION)
 
-    def parts(self, telemetry: MemoryTelemetry) -> Parts:
-        kafka = broker(self.kafka, self.largest)
-        database = PostgresSettings(
+    @property
+    def database(self) -> PostgresSettings:
+        return PostgresSettings(
             dsn=self.dsn,
             application=self.application,
             connect=3.0,
@@ -72,6 +74,9 @@ class Room:
             idle=60.0 if self.patient else SESSION,
             transaction=120.0 if self.patient else 2 * SESSION,
         )
+
+    def parts(self, telemetry: MemoryTelemetry) -> Parts:
+        kafka, database = broker(self.kafka, self.largest), self.database
         return Parts(
             store=lambda: PostgresStore(database),
             log=lambda: KafkaLog(kafka),
@@ -81,6 +86,19 @@ class Room:
             telemetry=telemetry,
             sampling=telemetry.sampling,
         )
+
+    def armed(self, trip: Trip) -> Parts:
+        """One process's parts, with a failpoint."""
+        return arm(self.parts(MemoryTelemetry()), trip)
+
+    def looks(self) -> Looks:
+        """Close it in the end."""
+        return Looks(self)
+
+    @property
+    def topics(self) -> list[Topic]:
+        """Those of this room alone."""
+        return [Topic(self.told, partitions=pottery.PARTITIONS)]
 
     async def run(self, parts: Parts | None = None, stop: Stop | None = None, roles: Collection[str] = ()) -> None:
         """One process's worth, until the stop, or a signal."""
@@ -105,7 +123,7 @@ class Looks:
     """What one sees of a room from outside."""
 
     def __init__(self, room: Room) -> None:
-        self._room = room
+        self.room = room
         self._connection = Connection(PostgresSettings(dsn=room.dsn, statement=20), LOOKS)
 
     async def rows(self, name: str) -> list[asyncpg.Record]:
@@ -152,7 +170,7 @@ class Looks:
         ):
             if seen != wanted:
                 found.append(f"{what}: {seen} instead of {wanted}")
-        return [*found, *disorder, *_broken(entities, await self.rows("history"))]
+        return [*found, *disorder, *broken(entities, await self.rows("history"))]
 
     async def leased(self) -> list[str]:
         """Those who ended of their own accord left no lease."""
@@ -164,7 +182,7 @@ class Looks:
         told: dict[str, list[int]] = {}
         seen: set[bytes] = set()
         disorder: list[str] = []
-        async for record in read(self._room.kafka, self._room.told):
+        async for record in read(self.room.kafka, self.room.told):
             headers = {name: value or b"" for name, value in record.headers}
             if headers["ce_id"] in seen:
                 continue
@@ -193,7 +211,7 @@ async def read(kafka: str, topic: str) -> AsyncGenerator[aiokafka.ConsumerRecord
         await consumer.stop()
 
 
-def _broken(entities: Sequence[asyncpg.Record], history: Sequence[asyncpg.Record]) -> Iterator[str]:
+def broken(entities: Sequence[asyncpg.Record], history: Sequence[asyncpg.Record]) -> Iterator[str]:
     """Where the chain of an entity's history is not whole, or does not end where the entity says."""
     rows: dict[str, list[asyncpg.Record]] = {}
     for row in history:

@@ -9,26 +9,28 @@ import pytest
 from structlog.testing import capture_logs
 
 from stream.adapters.postgres.statements import statements
-from stream.runtime import ticker
+from stream.runtime import notifier, ticker
 from tests.chaos import armed
-from tests.chaos.cases import POINTS, Building
-from tests.chaos.failpoints import ACTIONS, STEPS, Action
+from tests.chaos.cases import Building
+from tests.chaos.failpoints import ACTIONS, Action
+from tests.chaos.kiln_room import Kilns
+from tests.chaos.steps import PEOPLED, POINTS, STEPS
 
 AT_ONCE = 6
 SLICE = "save history:before"
+PEOPLED_SLICE = ("timers/save notices:after", "desk/close tasks:after", "desk/committed:after", "tell:after")
 HELD = {
     *("drop_held", "fence_shard", "follow_lines", "lines_of_held", "lock_lines", "note_held"),
     *("places_of_held", "read_lines", "refuse_again", "retry_held", "settle_sent", "stop_lines"),
 }
-PEOPLE = {"tasks", "open_tasks", "close_tasks", "add_notices", "lease_notices", "settle_notice"}
-"""`tests/ops/test_killed.py` dies at each of them, `tests/runtime/test_notifier.py` where one was sent and not settled."""
-ELSEWHERE = {"rollback", "outcome", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD | PEOPLE
+ELSEWHERE = {"rollback", "outcome", "halt", "halted", "resume", "claim_letters", "retry_lines", "move_clock"} | HELD
 """What follows a failure, a halt, or a message the broker refused; and what an operator does."""
 
 
 @pytest.fixture(autouse=True)
 def rotating_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(ticker, "ROTATE", armed.OFTEN)
+    monkeypatch.setattr(notifier, "TTL", armed.SOON)
     # A traceback for every planted error, drawn for a terminal, takes longer than its case.
     with capture_logs():
         yield
@@ -37,7 +39,9 @@ def rotating_often(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_every_statement_is_a_step_and_every_step_has_a_point() -> None:
     known = {name for file in ("queries.sql", "publishing.sql") for name in statements("stream.adapters.postgres", file)}
     assert known - set(STEPS) == ELSEWHERE
-    reached = {point.partition(":")[0].partition("/")[2] or point.partition(":")[0] for points in POINTS.values() for point in points}
+    reached = {
+        point.partition(":")[0].partition("/")[2] or point.partition(":")[0] for points in (*POINTS.values(), *PEOPLED.values()) for point in points
+    }
     assert set(STEPS.values()) <= reached
 
 
@@ -55,6 +59,17 @@ async def test_a_step_may_fail_in_any_way(rooms: Building) -> None:
 @pytest.mark.parametrize("part", POINTS)
 async def test_any_step_may_fail_in_any_way(rooms: Building, part: str, action: Action) -> None:
     assert not await _faults(rooms, [(point, action) for point in POINTS[part]])
+
+
+async def test_a_process_killed_where_people_are_asked_and_told_loses_and_doubles_nothing(kilns: Kilns) -> None:
+    assert not await _faults(kilns, [(point, "kill") for point in PEOPLED_SLICE])
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("action", ACTIONS)
+@pytest.mark.parametrize("part", PEOPLED)
+async def test_any_step_may_fail_in_any_way_where_people_are_asked_and_told(kilns: Kilns, part: str, action: Action) -> None:
+    assert not await _faults(kilns, [(point, action) for point in PEOPLED[part]])
 
 
 async def _faults(rooms: Building, cases: Sequence[tuple[str, Action]]) -> dict[str, list[str]]:
