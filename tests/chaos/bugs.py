@@ -35,14 +35,14 @@ ODD = "odd"
 """The application name of the process whose keys are sorted the other way."""
 
 
-def _cut(patch: pytest.MonkeyPatch, name: str, words: str, instead: str = "") -> None:
+def cut(patch: pytest.MonkeyPatch, name: str, words: str, instead: str = "") -> None:
     assert words in QUERIES[name], f"{name} does not say {words!r} any more"
     patch.setitem(QUERIES, name, QUERIES[name].replace(words, instead))
 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
-    _cut(patch, "claim_partitions", "where p.epoch = x.epoch and p.next_offset = x.start")
-    _cut(patch, "move_partitions", " and p.epoch = x.epoch and p.next_offset = x.start")
+    cut(patch, "claim_partitions", "where p.epoch = x.epoch and p.next_offset = x.start")
+    cut(patch, "move_partitions", " and p.epoch = x.epoch and p.next_offset = x.start")
 
 
 def no_gate(patch: pytest.MonkeyPatch) -> None:
@@ -76,7 +76,7 @@ def cursor_by_sequence(patch: pytest.MonkeyPatch) -> None:
 def unsorted_keys(patch: pytest.MonkeyPatch) -> None:
     """One of two processes sorts the other way."""
     odd = f"case when current_setting('application_name') = '{ODD}' then e.id end desc"
-    _cut(patch, "entities", "order by e.machine, e.id", f"order by e.machine, {odd}, e.id")
+    cut(patch, "entities", "order by e.machine, e.id", f"order by e.machine, {odd}, e.id")
 
 
 def position_before_acknowledgement(patch: pytest.MonkeyPatch) -> None:
@@ -91,8 +91,8 @@ def position_before_acknowledgement(patch: pytest.MonkeyPatch) -> None:
 
 def timer_without_recheck(patch: pytest.MonkeyPatch) -> None:
     """What was due when it was read is fired, whatever became of it since."""
-    _cut(patch, "entities", "for update of e")
-    _cut(patch, "save_entities", " and e.version = x.expected")
+    cut(patch, "entities", "for update of e")
+    cut(patch, "save_entities", " and e.version = x.expected")
 
 
 def inbox_after_effect(patch: pytest.MonkeyPatch) -> None:
@@ -186,8 +186,8 @@ def parked_without_bytes(patch: pytest.MonkeyPatch) -> None:
 
 def lease_without_epoch(patch: pytest.MonkeyPatch) -> None:
     anyone = "$2::bigint is not null and $3::text is not null"
-    _cut(patch, "read_shard", "epoch = $2 and owner = $3 and leased_until > clock_timestamp()", anyone)
-    _cut(patch, "move_shard", "epoch = $2 and owner = $3", anyone)
+    cut(patch, "read_shard", "epoch = $2 and owner = $3 and leased_until > clock_timestamp()", anyone)
+    cut(patch, "move_shard", "epoch = $2 and owner = $3", anyone)
 
 
 def unknown_commit_redone(patch: pytest.MonkeyPatch) -> None:

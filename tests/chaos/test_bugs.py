@@ -7,9 +7,11 @@ from collections.abc import Awaitable, Callable
 import pytest
 from structlog.testing import capture_logs
 
-from tests.chaos import races
+from stream.runtime import notifier, ticker
+from tests.chaos import armed, bugs_people, races, races_people
 from tests.chaos.bugs import BUGS
 from tests.chaos.cases import Building
+from tests.chaos.kiln_room import Kilns
 from tests.chaos.races import Stage
 
 pytestmark = pytest.mark.proof
@@ -32,10 +34,18 @@ SCENES: dict[str, tuple[Callable[[Stage], Awaitable[list[str]]], str]] = {
     "unknown COMMIT redone blindly": (races.lost_reply, "traces"),
 }
 """The scene of each bug, and the oracle that must see it."""
+PEOPLED: dict[str, tuple[Callable[[Kilns], Awaitable[list[str]]], str]] = {
+    "closed task answered": (races_people.two_who_answer, "lives"),
+    "task left open": (races_people.calm, "tasks"),
+    "notice written apart": (races_people.unnoted, "notices"),
+    "notice settled before it was told": (races_people.untold, "heard"),
+    "number out of turn": (races_people.calm, "numbers"),
+}
+"""The same, in a kiln."""
 
 
 def test_every_bug_has_a_scene() -> None:
-    assert SCENES.keys() == BUGS.keys()
+    assert (SCENES.keys(), PEOPLED.keys()) == (BUGS.keys(), bugs_people.BUGS.keys())
 
 
 @pytest.mark.parametrize("bug", SCENES)
@@ -55,3 +65,26 @@ async def test_its_scene_goes_well_without_it(rooms: Building, bug: str, monkeyp
 async def _played(scene: Callable[[Stage], Awaitable[list[str]]], rooms: Building, patch: pytest.MonkeyPatch) -> list[str]:
     with capture_logs() as said:
         return await scene(Stage(rooms, patch, said))
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notifier that failed is given up before long, and the next partition of a table is made in time."""
+    monkeypatch.setattr(notifier, "TTL", armed.SOON)
+    monkeypatch.setattr(ticker, "ROTATE", armed.OFTEN)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("bug", PEOPLED)
+async def test_a_planted_bug_is_caught_where_people_are_asked_and_told(kilns: Kilns, bug: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, oracle = PEOPLED[bug]
+    bugs_people.BUGS[bug](monkeypatch)
+    with capture_logs():
+        assert oracle in {fault.partition(":")[0] for fault in await scene(kilns)}
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("bug", PEOPLED)
+async def test_its_scene_goes_well_without_it_there(kilns: Kilns, bug: str) -> None:
+    with capture_logs():
+        assert not await PEOPLED[bug][0](kilns)
