@@ -11,7 +11,7 @@ from stream.core.errors import ConfigurationError
 from stream.core.machine import AnyMachine
 from stream.ops import machines as changes
 from stream.ops.cli_desk import ReasonOption, YesOption, checked_reason
-from stream.ops.command import AppOption, OutputOption, awaited, no
+from stream.ops.command import AppOption, OutputOption, awaited, instant, no
 from stream.ops.orders import Note
 from stream.ops.render import Output, note, progress, show
 from stream.ops.site import Site, actor, read_site
@@ -33,6 +33,30 @@ def plan(
     show(output, found, changes.plan_table(found))
     if trouble := [one for one in found if one.trouble]:
         no(f"{sum(one.n for one in trouble):,} entities would not go on: {', '.join(dict.fromkeys(one.what for one in trouble))}")
+
+
+def coverage(
+    machine: Annotated[str | None, typer.Argument(help="Only this machine.")] = None,
+    since: Annotated[str | None, typer.Option(help="Of business time, RFC 3339; all that is kept, unless said.", show_default=False)] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="End with 1 where a row was never taken.")] = False,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """How often each row of the tables was taken, as the history tells: what a test run covered, or what never happens at work.
+
+    Rows that leave the same trace, such as two that differ by their guards alone, share what was counted.
+
+    Example: stream machines coverage ticket --strict
+    """
+    site = read_site({"app": app})
+    asked = [_machine(site, machine)] if machine else site.app.machines
+    found = awaited(changes.read_coverage(site, asked, instant(since)))
+    show(output, found, changes.coverage_table(found))
+    rows = [one for all_rows in found.values() for one in all_rows]
+    never = sum(not one.n for one in rows)
+    note(f"{len(rows) - never:,} of {len(rows):,} rows were taken")
+    if strict and never:
+        no(f"{never:,} rows were never taken")
 
 
 def apply(

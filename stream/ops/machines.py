@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
 from rich.console import RenderableType
 
+from stream.core.coverage import Covered, Taken, coverage
 from stream.core.errors import ConfigurationError
 from stream.core.ladder import clock_of
 from stream.core.layout import LayoutError, layout_of, lifted_data
@@ -16,6 +19,7 @@ from stream.core.machine import AnyMachine
 from stream.core.order import Lift, Move
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
+from stream.ops.audit import PATIENCE
 from stream.ops.orders import Note, order_all
 from stream.ops.queries import Questions, questions
 from stream.ops.render import table
@@ -130,6 +134,28 @@ async def _entities(ask: Questions, machine: str, progress: Progress) -> AsyncIt
 def plan_table(found: Sequence[Finding]) -> RenderableType:
     """For people."""
     return table("plan", ("machine", "what", "about", "n", "means"), [(f.machine, f.what, f.about, f.n, f.means) for f in found])
+
+
+async def read_coverage(site: Site, machines: Sequence[AnyMachine], since: datetime | None) -> dict[str, list[Covered]]:
+    """For each machine its rows, and how often the history since then has each. Reads all of the history that is kept."""
+    patient = replace(site.postgres, statement=PATIENCE)
+    async with questions(patient) as ask:
+        return {machine.name: coverage(machine, await _taken(ask, machine, since)) for machine in machines}
+
+
+async def _taken(ask: Questions, machine: AnyMachine, since: datetime | None) -> list[Taken]:
+    rows = await ask.rows("moves_taken", machine.name, since)
+    return [Taken(row["from_state"], row["event_type"], row["to_state"], row["n"]) for row in rows]
+
+
+def coverage_table(found: Mapping[str, Sequence[Covered]]) -> RenderableType:
+    """For people: what was never taken says so."""
+    rows = [
+        (machine, c.row.source or "unborn", c.row.on, "stays" if c.row.stays else c.row.target, c.row.when, c.n or "never", c.shared or "")
+        for machine, all_rows in found.items()
+        for c in all_rows
+    ]
+    return table("rows", ("machine", "in", "on", "to", "when", "taken", "of these shared"), rows)
 
 
 # -- apply ---------------------------------------------------------------------------------------------------------------------------

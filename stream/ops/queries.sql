@@ -394,6 +394,12 @@ where id = any ($1::bigint[]) and status in ('waiting', 'failed') returning id, 
 select machine, machine_version, state, count(*) as n from entity where version > 0 group by machine, machine_version, state
 order by machine, machine_version, state;
 
+-- name: moves_taken
+-- How often entities moved from where, by what, to where.
+select machine, from_state, event_type, to_state, count(*) as n from history
+where outcome = 'applied' and machine = $1 and ($2::timestamptz is null or time >= $2)
+group by machine, from_state, event_type, to_state order by from_state, event_type, to_state;
+
 -- name: timers_by_name
 -- Clocks, moves after a time and limits by name.
 select machine, name, count(*) as n from timer group by machine, name order by machine, name;

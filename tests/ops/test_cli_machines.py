@@ -191,3 +191,14 @@ def test_why_names_what_no_longer_fits_before_what_is_late(rebuilt: Stream, lamp
     monkeypatch.setenv("STREAM_APP", lamps)
     older = "this lamp is of version 2, and this program has version 1: run one that is as new; its events park or wait, what is due stays due"
     assert why("l4") == ("misfit", older, "")
+
+
+def test_rows_that_were_taken_are_counted_and_the_others_named(at_database: Stream, played: str) -> None:
+    found = cast("dict[str, list[dict[str, Any]]]", answer(at_database("machines", "coverage", "-o", "json")))
+    assert [(c["row"]["source"], c["row"]["on"], c["row"]["target"], c["n"]) for c in found["lamp"]] == [
+        *(("", "lamp.on", "on", 2), ("on", "lamp.off", "off", 1), ("off", "lamp.on", "on", 0), ("on", "lamp.hit", "on", 0)),
+    ]
+    strict = at_database("machines", "coverage", "lamp", "--strict")
+    assert (strict.exit_code, "2 of 4 rows were taken" in strict.stderr, strict.stdout.count("never")) == (1, True, 2)
+    later = at_database("machines", "coverage", "--since", "2999-01-01", "-o", "json")
+    assert "0 of 4 rows were taken" in later.stderr
