@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from typing import Any, TextIO, cast
 
 import structlog
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# Those that turn the direction of writing among them: a log is read on a terminal.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _PASSWORD = re.compile(r"(?<=://)[^\s/@]*@")
 _LONGEST = 4000
 
@@ -61,4 +62,6 @@ def _cleaned(value: Any) -> Any:
         return _CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", _PASSWORD.sub("***@", value[:_LONGEST]))
     if isinstance(value, (list, tuple)):
         return [_cleaned(part) for part in cast("list[Any]", value)]
+    if isinstance(value, Mapping):
+        return {_cleaned(str(name)): _cleaned(part) for name, part in cast("Mapping[object, Any]", value).items()}
     return value if isinstance(value, (int, float, bool, type(None))) else _cleaned(str(value))
