@@ -167,7 +167,14 @@ triaged = State[Ticket]("Triaged", owner=DESK)
 waiting = State[Ticket]("Waiting on customer", owner=CUSTOMER, sla=Sla(days(2)))
 working = State[Ticket]("In progress", owner=RESOLVER)
 blocked = State[Ticket]("Blocked", owner=LEAD)
-who_takes_it = Task[Ticket]("Passed around four times. Who takes it?", answers=(TicketTakenOver,), within=hours(4), calendar=office)
+
+
+def urgency(t: Ticket) -> int:
+    """A question about a ticket is as urgent as the ticket."""
+    return t.priority
+
+
+who_takes_it = Task[Ticket]("Passed around four times. Who takes it?", answers=(TicketTakenOver,), within=hours(4), calendar=office, priority=urgency)
 disputed = State[Ticket]("Disputed", owner=LEAD, task=who_takes_it)
 resolved = State[Ticket]("Resolved", owner=DESK)
 closed = State[Ticket]("Closed", final=True)

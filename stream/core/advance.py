@@ -22,7 +22,7 @@ from stream.core.machine import AnyMachine
 from stream.core.outcome import Outcome, Reason
 from stream.core.own import OWN_EVENTS, AfterElapsed, EntityMoved, SlaExplained, TaskOpened
 from stream.core.row import Cause, Transition
-from stream.core.task import question_of, task_of
+from stream.core.task import USUAL, priority_of, question_of, task_of
 from stream.core.winding import Turn, length_of, owner_of, wind
 
 Row = Transition[Any]
@@ -31,8 +31,8 @@ Row = Transition[Any]
 class Step(msgspec.Struct, gc=False):
     """The entity after a row fired. `path` are the states entered, in order; none: it stayed.
 
-    `timers` (but the line's limit) and `clocks` are None where they are as before. `notes` say what became of clocks. `question` is that of the task
-    of the state entered last.
+    `timers` (but the line's limit) and `clocks` are None where they are as before. `notes` say what became of clocks. `question` and `priority`
+    are those of the task of the state entered last.
     """
 
     state: str
@@ -43,6 +43,7 @@ class Step(msgspec.Struct, gc=False):
     clocks: dict[str, Reading] | None = None
     notes: Sequence[Note] = ()
     question: str | None = None
+    priority: int = USUAL
 
 
 class Halt(msgspec.Struct, frozen=True, gc=False):
@@ -102,7 +103,8 @@ def _ask(machine: AnyMachine, entity: Entity, step: Step) -> None:
     """Put the question of the state where it rests now, and say so."""
     state = machine.by_name[step.state]
     if task := state.task:
-        step.question = question_of(task, machine.decoder.decode(step.data))
+        data = machine.decoder.decode(step.data)
+        step.question, step.priority = question_of(task, data), priority_of(task, data)
         due = (step.timers or {}).get(timer_of(f"{state.name} task"))
         step.said.append(
             TaskOpened(
@@ -112,6 +114,7 @@ def _ask(machine: AnyMachine, entity: Entity, step: Step) -> None:
                 state=state.name,
                 owner=task.asked_of(state.owner),
                 question=step.question,
+                priority=step.priority,
                 due=due,
             )
         )

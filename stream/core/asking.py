@@ -27,12 +27,13 @@ def left(changes: Changes, machine: AnyMachine, entity: Entity, state: str, enve
         _close(changes, entity, Closed(entity.ref, task_of(state), answer, envelope.actor or envelope.source, envelope.time))
 
 
-def entered(changes: Changes, machine: AnyMachine, entity: Entity, question: str, at: datetime) -> None:
-    """The entity rests in a state whose task asks this."""
+def entered(changes: Changes, machine: AnyMachine, entity: Entity, asks: tuple[str, int], at: datetime) -> None:
+    """The entity rests in a state whose task asks this, so urgently."""
     state = machine.by_name[entity.state]
     if task := state.task:
         owner = task.asked_of(state.owner)
-        changes.asked.append(Asked(entity.ref, task_of(state.name), state.name, question, owner, types_of(task), task.reasons, at))
+        question, priority = asks
+        changes.asked.append(Asked(entity.ref, task_of(state.name), state.name, question, owner, types_of(task), task.reasons, at, priority))
 
 
 def breached(changes: Changes, entity: Entity, event: SlaBreached, at: datetime) -> None:

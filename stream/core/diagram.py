@@ -42,6 +42,7 @@ class TaskShown(msgspec.Struct, frozen=True):
     within: str
     escalate_to: str
     reasons: tuple[str, ...]
+    priority: str
 
 
 class StateShown(msgspec.Struct, frozen=True):
@@ -141,8 +142,9 @@ def _task(state: State[Any]) -> TaskShown | None:
     if (task := state.task) is None:
         return None
     question = task.question if isinstance(task.question, str) else _length(task.question)
+    priority = str(task.priority) if isinstance(task.priority, int) else _length(task.priority)
     within, told = (_length(task.within), task.escalate_to) if task.within else ("", None)
-    return TaskShown(question, types_of(task), task.asked_of(state.owner), within, told.name if told else "", task.reasons)
+    return TaskShown(question, types_of(task), task.asked_of(state.owner), within, told.name if told else "", task.reasons, priority)
 
 
 def _clock(dial: Dial) -> ClockShown:

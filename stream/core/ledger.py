@@ -105,7 +105,7 @@ class Ledger:
         if step.path:
             asking.left(self.changes, page.machine, entity, before, envelope)
         if step.question is not None:
-            asking.entered(self.changes, page.machine, entity, step.question, at)
+            asking.entered(self.changes, page.machine, entity, (step.question, step.priority), at)
         if step.notes:
             asking.noted(self.changes, entity, step.notes, envelope)
         self.said(page, messages)

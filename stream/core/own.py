@@ -65,7 +65,9 @@ class EntityLifted(Event, type="entity.lifted"):
 
 
 class TaskOpened(Event, type="task.opened"):
-    """A question is put to people. `task` is its name, `due` when it should be answered (None: whenever)."""
+    """A question is put to people. `task` is its name, `due` when it should be answered (None: whenever); `priority` 1 (first)
+    to 5.
+    """
 
     task: str
     machine: str
@@ -74,6 +76,7 @@ class TaskOpened(Event, type="task.opened"):
     owner: str
     question: str
     due: datetime | None = None
+    priority: int = 3
 
 
 class SlaExplained(Event, type="sla.explained"):

@@ -18,6 +18,8 @@ from stream.core.text import unsafe_text
 
 D = TypeVar("D", bound=Data)
 
+FIRST, USUAL, LAST = 1, 3, 5
+"""How urgent a task can be, and is unless it says so."""
 LONGEST = 1000
 """Characters of a question, and of what a person says about it."""
 _STATE, _REASON = "state ", "reason "
@@ -29,6 +31,7 @@ class Task(Generic[D]):
 
     Each of `answers` is an event that a row leaving the state must take. `owner` is asked: without one, the state's owner. `within` is a clock
     called "<state> task", told to `escalate_to` when it runs out. With `reasons`, an answer needs one of these codes.
+    `priority` is 1 (first) to 5; a person may change it.
     """
 
     question: str | Callable[[D], str]
@@ -38,6 +41,7 @@ class Task(Generic[D]):
     escalate_to: Owner | None = None
     calendar: Calendar | None = None
     reasons: tuple[str, ...] = ()
+    priority: int | Callable[[D], int] = USUAL
 
     def __post_init__(self) -> None:
         what = f"Task {self.question!r}"
@@ -47,11 +51,13 @@ class Task(Generic[D]):
             raise DefinitionError(f"{what}: it needs a question, and events that answer it")
         if self.within is None and (self.escalate_to or self.calendar):
             raise DefinitionError(f"{what}: it says who is told or which hours count, but not within what time it is to be answered")
-        if isinstance(self.question, str):
-            try:
+        try:
+            if isinstance(self.question, str):
                 checked_words(self.question)
-            except ValueError as error:
-                raise DefinitionError(f"{what}: {error}") from None
+            if not callable(self.priority):
+                checked_priority(self.priority)
+        except ValueError as error:
+            raise DefinitionError(f"{what}: {error}") from None
 
     @property
     def limit(self) -> Sla[D] | None:
@@ -78,6 +84,7 @@ class Asked(msgspec.Struct, gc=False):
     answers: tuple[str, ...]
     reasons: tuple[str, ...]
     opened: datetime
+    priority: int = USUAL
     closed: Closed | None = None
 
 
@@ -110,6 +117,18 @@ class Open(msgspec.Struct, frozen=True, gc=False):
 def question_of(task: Task[Any], data: Any) -> str:
     """Raises what the author's function raises, and `ValueError` for a text nobody could read."""
     return checked_words(task.question(data) if callable(task.question) else task.question)
+
+
+def priority_of(task: Task[Any], data: Any) -> int:
+    """Raises what the author's function raises, and `ValueError` for what is none."""
+    return checked_priority(task.priority(data) if callable(task.priority) else task.priority)
+
+
+def checked_priority(priority: object) -> int:
+    """Raises `ValueError` unless it is 1 to 5."""
+    if not isinstance(priority, int) or isinstance(priority, bool) or not FIRST <= priority <= LAST:
+        raise ValueError(f"a priority is {FIRST} (first) to {LAST}, not {priority!r:.100}")
+    return priority
 
 
 def checked_words(text: object) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from stream.core.errors import ConfigurationError
-from stream.core.task import LONGEST
+from stream.core.task import FIRST, LAST, LONGEST
 from stream.ops import cli_clocks
 from stream.ops import tasks as desk
 from stream.ops.cli_desk import YesOption, checked_reason, do
@@ -48,7 +48,7 @@ def list_tasks(
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
 ) -> None:
-    """What people are asked, the oldest first; a negative "due in" is overdue.
+    """What people are asked, the most urgent first, then the oldest; a negative "due in" is overdue.
 
     Example: stream tasks list --owner "desk lead"
     """
@@ -105,6 +105,22 @@ def reassign(
     if to is None and owner is None:
         raise ConfigurationError("to whom? say --to PERSON or --owner OWNER")
     found = awaited(desk.reassign(read_site({"app": app}), id, actor(), checked_reason(reason), owner=owner, person=to))
+    show(output, found, *desk.task_tables(found, []))
+
+
+@tasks.command("prioritise")
+def prioritise(
+    id: IdArgument,
+    priority: Annotated[int, typer.Argument(min=FIRST, max=LAST, help="1 comes first.")],
+    reason: WhyOption,
+    app: AppOption = None,
+    output: OutputOption = Output.TABLE,
+) -> None:
+    """Say how urgent a task is; lists show the most urgent first.
+
+    Example: stream tasks prioritise 7 1 --reason "the director rang"
+    """
+    found = awaited(desk.prioritise(read_site({"app": app}), id, actor(), checked_reason(reason), priority))
     show(output, found, *desk.task_tables(found, []))
 
 

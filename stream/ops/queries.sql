@@ -341,16 +341,16 @@ where h.clocks is not null and x.what = 'explained' and ($1::text is null or h.m
 group by h.machine, x.clock, x.reason order by h.machine, x.clock, explained desc, x.reason;
 
 -- name: tasks
--- Tasks of an owner, a person, a machine, a state, a status (null: any), or one by its id, the oldest first; and the clock on the answer.
+-- Tasks of an owner, a person, a machine, a state, a status (null: any), or one by its id, the most urgent first, then the oldest; and the clock on the answer.
 select
-    t.id, t.machine, t.entity_id, t.name, t.state, t.question, t.owner, t.answers, t.reasons, t.opened_at, t.status, t.assignee, t.claimed_at,
+    t.id, t.machine, t.entity_id, t.name, t.state, t.question, t.owner, t.answers, t.reasons, t.opened_at, t.priority, t.status, t.assignee, t.claimed_at,
     t.answer, t.closed_by, t.closed_at, t.reason, t.comment, c.due_at, c.reading, stream_now() as now
 from task t
 left join timer c on c.machine = t.machine and c.entity_id = t.entity_id and c.name = 'sla ' || t.state || ' task' and t.name = 'state ' || t.state
     and t.status = 'open'
 where ($1::bigint is null or t.id = $1) and ($2::text is null or t.owner = $2) and ($3::text is null or t.assignee = $3)
     and ($4::text is null or t.machine = $4) and ($5::text is null or t.entity_id = $5) and ($6::text is null or t.status = $6)
-order by t.opened_at, t.id limit $7;
+order by t.priority, t.opened_at, t.id limit $7;
 
 -- name: comments
 select at, actor, text from task_comment where task = $1 order by id;
@@ -358,6 +358,9 @@ select at, actor, text from task_comment where task = $1 order by id;
 -- name: hold_entity
 -- Its lock, before that of its tasks.
 select from entity where machine = $1 and id = $2 for update;
+
+-- name: prioritise_task
+update task set priority = $2 where id = $1;
 
 -- name: assign_task
 -- To a person of an owner; nobody ("") gives it back.

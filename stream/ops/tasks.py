@@ -45,6 +45,7 @@ class TaskLine(msgspec.Struct):
     owner: str
     answers: list[str]
     reasons: list[str]
+    priority: int
     opened: datetime
     age: timedelta
     due: datetime | None
@@ -88,7 +89,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 async def ask_tasks(ask: Questions, wanted: Wanted, limit: int, id: int | None = None) -> list[TaskLine]:
-    """The oldest first."""
+    """The most urgent first, then the oldest."""
     w = wanted
     return [_line(row) for row in await ask.rows("tasks", id, w.owner, w.person, w.machine, w.entity, w.status, limit)]
 
@@ -98,7 +99,7 @@ MOST = 10_000
 
 
 async def read_tasks(site: Site, wanted: Wanted, limit: int, *, overdue: bool = False) -> list[TaskLine]:
-    """One look. `overdue`: only those whose limit is behind us, among the oldest `MOST`."""
+    """One look. `overdue`: only those whose limit is behind us, among the first `MOST`."""
     async with questions(site.postgres) as ask:
         found = await ask_tasks(ask, wanted, MOST if overdue else limit)
     late = [task for task in found if task.left is not None and task.left < timedelta(0)] if overdue else found
@@ -154,6 +155,17 @@ async def reassign(site: Site, id: int, actor: str, reason: str, *, owner: str |
         to = owner or task.owner
         _check_belongs(site, person or "", to)
         await _assign(connection, task, Note(actor, "tasks reassign", task.target, reason), to, person or "")
+    return await _again(site, id)
+
+
+async def prioritise(site: Site, id: int, actor: str, reason: str, priority: int) -> TaskLine:
+    """Say how urgent a task is, 1 (first) to 5. Raises `NotYoursError` where it is so already."""
+    async with _changing(site, id, actor) as (connection, task):
+        if task.priority == priority:
+            raise NotYoursError(f"task {id} has priority {priority} already")
+        await connection.execute("prioritise_task", id, priority)
+        note = Note(actor, "tasks prioritise", task.target, reason, {"priority": task.priority}, {"priority": priority})
+        await connection.execute("note_order", *note.row)
     return await _again(site, id)
 
 
@@ -293,14 +305,16 @@ async def check_asked(site: Site, id: int) -> None:
 
 def tasks_table(tasks: list[TaskLine]) -> RenderableType:
     """For people."""
-    names = ("id", "machine", "entity", "question", "owner", "has it", "age", "due in", "answers")
-    rows = [(t.id, t.machine, t.entity_id, t.question, t.owner, t.assignee, t.age, t.left, ", ".join(t.reasons or t.answers)) for t in tasks]
+    names = ("id", "prio", "machine", "entity", "question", "owner", "has it", "age", "due in", "answers")
+    rows = [
+        (t.id, t.priority, t.machine, t.entity_id, t.question, t.owner, t.assignee, t.age, t.left, ", ".join(t.reasons or t.answers)) for t in tasks
+    ]
     return table("tasks", names, rows)
 
 
 def task_tables(task: TaskLine, comments: list[Comment]) -> list[RenderableType]:
     """One of them, whole."""
-    names = ("machine", "entity_id", "state", "question", "owner", "status", "opened", "due", "assignee", "claimed")
+    names = ("machine", "entity_id", "state", "question", "owner", "priority", "status", "opened", "due", "assignee", "claimed")
     ends = ("answer", "closed_by", "closed", "reason", "comment")
     head = [(name.replace("_", " "), getattr(task, name)) for name in (*names, *ends)]
     head += [("answers", ", ".join(task.answers)), ("reasons", ", ".join(task.reasons))]

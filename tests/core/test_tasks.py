@@ -58,7 +58,13 @@ def is_polite(r: Refund, e: Granted) -> bool:
     return e.note != "rude"
 
 
-decide = Task[Refund](question, answers=(Granted, Denied), owner=BOSS, within=minutes(60), escalate_to=DESK, reasons=("goodwill", "fault"))
+def urgency(r: Refund) -> int:
+    return {10: 1, 99: 6, 98: True}.get(r.amount, 4)
+
+
+decide = Task[Refund](
+    question, answers=(Granted, Denied), owner=BOSS, within=minutes(60), escalate_to=DESK, reasons=("goodwill", "fault"), priority=urgency
+)
 asked = State[Refund]("asked", owner=DESK, task=decide)
 granted = State[Refund]("granted", owner=DESK, sla=Sla(minutes(30), reasons=("bank", "us"), escalate_to=BOSS))
 denied = State[Refund]("denied", owner=DESK)
@@ -103,6 +109,27 @@ def test_entering_a_state_asks_its_question_of_its_owner(play: Play) -> None:
     assert (known.name, known.question, known.owner, known.opened, end, others) == ("state asked", "Refund 10?", "boss", NOON, None, [])
     assert play.said() == ["task.opened"]
     assert b'"due":"2026-03-02T13:00:00Z"' in play.all.messages[0].value
+
+
+@pytest.mark.parametrize(("amount", "priority"), [(10, 1), (11, 4)])
+def test_a_task_is_as_urgent_as_the_data_says(amount: int, priority: int) -> None:
+    play = Play(App("money", machines=(refund,)))
+    play.send((Asked(refund="r1", amount=amount), 0, "a"))
+    assert [asked.priority for asked, _ in play.tasks.values()] == [priority]
+    assert b'"priority":%d' % priority in play.all.messages[0].value
+
+
+@pytest.mark.parametrize("amount", [98, 99])
+def test_what_is_no_priority_parks_the_event(amount: int) -> None:
+    play = Play(App("money", machines=(refund,)))
+    play.send((Asked(refund="r1", amount=amount), 0, "a"))
+    assert "a priority is 1 (first) to 5, not" in play.entities[ID].line[0].error
+
+
+@pytest.mark.parametrize("priority", [0, 6, True, "high"])
+def test_a_priority_that_is_none_is_refused_at_import(priority: Any) -> None:
+    with pytest.raises(DefinitionError, match=r"a priority is 1 \(first\) to 5"):
+        Task[Refund]("Well?", answers=(Granted,), priority=priority)
 
 
 def test_an_answer_moves_the_entity_and_names_the_person_and_the_reason(play: Play) -> None:

@@ -229,7 +229,12 @@ class Tickets:
             ticket.here.start(moved)
             told: dict[str, object] = {"machine": "ticket", "entity_id": ticket.id, "state": state, "owner": "desk lead"}
             due = ticket.here.due(moved)
-            self.tally.say("alerts", "task.opened", ticket.id, {**told, "task": "state Disputed", "question": WHO, "due": due and instant(due)})
+            self.tally.say(
+                "alerts",
+                "task.opened",
+                ticket.id,
+                {**told, "task": "state Disputed", "question": WHO, "due": due and instant(due), "priority": ticket.priority},
+            )
 
     def _stop(self, ticket: Ticket, watch: Watch, word: str, when: datetime) -> None:
         for note, breach in watch.stop(word, when):

@@ -103,6 +103,20 @@ def test_open_tasks_are_listed_with_whom_they_ask_and_when_they_are_due(desk: St
     assert "Refund 7?" in desk("tasks", "list").stdout
 
 
+def test_what_is_most_urgent_comes_first(desk: Stream) -> None:
+    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(1, 3), (2, 3)]
+    words = ("tasks", "prioritise", "2", "1", "--reason", "the director rang")
+    assert desk(*words).exit_code == 0
+    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(2, 1), (1, 3)]
+    again = desk(*words)
+    assert (again.exit_code, "task 2 has priority 1 already" in again.stderr) == (1, True)
+    (order,) = orders(desk)
+    assert (order["action"], order["target"], order["reason"], order["before"], order["after"]) == (
+        *("tasks prioritise", "refund/r2 task 2", "the director rang", '{"priority": 3}', '{"priority": 1}'),
+    )
+    assert desk("tasks", "prioritise", "2", "6", "--reason", "x").exit_code == 2
+
+
 def test_an_answer_needs_no_key_and_moves_its_entity_once(desk: Stream) -> None:
     words = ("tasks", "answer", "1", "refund.granted", "--comment", "fair", "--yes")
     assert desk(*words).exit_code == 0

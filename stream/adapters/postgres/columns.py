@@ -192,7 +192,7 @@ def asked_columns(rows: Sequence[Asked]) -> Columns:
 
 def _asked(asked: Asked, closed: Closed | None) -> tuple[Any, ...]:
     a = asked
-    own = (*a.ref, a.name, a.state, a.question, a.owner, orjson.dumps(a.answers).decode(), orjson.dumps(a.reasons).decode(), a.opened)
+    own = (*a.ref, a.name, a.state, a.question, a.owner, orjson.dumps(a.answers).decode(), orjson.dumps(a.reasons).decode(), a.opened, a.priority)
     if closed is None:
         return (*own, "open", None, None, None)
     return (*own, "answered" if closed.answer else "closed", closed.answer, clean(closed.by), closed.at)

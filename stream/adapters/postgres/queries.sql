@@ -166,16 +166,16 @@ where t.machine = x.machine and t.entity_id = x.entity_id and t.name = x.name an
 -- name: open_tasks
 -- One that asks why a clock was breached may be open still: it is enough. The lists come as JSON, for an array of arrays must not be ragged.
 insert into task (
-    machine, entity_id, name, state, question, owner, answers, reasons, opened_at, status, answer, closed_by, closed_at
+    machine, entity_id, name, state, question, owner, answers, reasons, opened_at, priority, status, answer, closed_by, closed_at
 )
 select
     x.machine, x.entity_id, x.name, x.state, x.question, x.owner,
     array(select json_array_elements_text(x.answers::json)), array(select json_array_elements_text(x.reasons::json)), x.opened_at,
-    x.status, x.answer, x.closed_by, x.closed_at
+    x.priority, x.status, x.answer, x.closed_by, x.closed_at
 from unnest(
-    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::text[], $11::text[],
-    $12::text[], $13::timestamptz[]
-) as x (machine, entity_id, name, state, question, owner, answers, reasons, opened_at, status, answer, closed_by, closed_at)
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::timestamptz[], $10::smallint[],
+    $11::text[], $12::text[], $13::text[], $14::timestamptz[]
+) as x (machine, entity_id, name, state, question, owner, answers, reasons, opened_at, priority, status, answer, closed_by, closed_at)
 on conflict (machine, entity_id, name) where status = 'open' do nothing;
 
 -- name: add_history
