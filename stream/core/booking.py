@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from stream.core.advance import IGNORED, Halt, Step, advance
 from stream.core.changes import DeadLetter, Message
+from stream.core.clock import ClockEvent
 from stream.core.entity import Envelope, Waiting
 from stream.core.errors import RAISED, MalformedError, described
 from stream.core.ledger import Ledger, Page, is_own, later
@@ -19,10 +20,12 @@ from stream.core.text import safe
 BEHIND = Halt(Outcome.PARKED, Reason.BEHIND)
 
 
-def attempt(ledger: Ledger, page: Page, envelope: Envelope, start: int = 0) -> tuple[Step | Halt, list[Message]]:
+def attempt(ledger: Ledger, page: Page, envelope: Envelope) -> tuple[Step | Halt, list[Message]]:
     """Everything the author wrote, and everything it produced, is tried here; what only another program could keep is not touched."""
     if page.barred:
         return failed(page.barred), []
+    # A rung was told as the first message of its cause when it rang, however long its row has to wait for its turn.
+    start = 1 if isinstance(envelope.event, ClockEvent) else 0
     try:
         result = advance(page.machine, page.entity, envelope, later(page.entity, envelope.time), ledger.routes.app.owners)
         if isinstance(result, Halt):

@@ -147,7 +147,7 @@ def _ring(ledger: Ledger, page: Page, timer: str, due: datetime, reason: str) ->
     alert = ledger.composed(page, envelope, [event])
     count_said(entity, alert)
     rows, parked = machine.rows.get((entity.state, type(event)), ()), entity.parked
-    result, messages = attempt(ledger, page, envelope, 1) if rows and not parked else (IGNORED, [])
+    result, messages = attempt(ledger, page, envelope) if rows and not parked else (IGNORED, [])
     if isinstance(result, Step):
         result.notes = [*notes, *result.notes]
         ledger.moved(page, envelope, result, [*alert, *messages], door=_TIMERS, why=(reason, words))

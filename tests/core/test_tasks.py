@@ -336,3 +336,20 @@ def test_a_final_state_asks_nobody() -> None:
     end = State[Refund]("end", final=True, owner=DESK, task=Task("Well?", answers=(Granted,)))
     with pytest.raises(DefinitionError, match="with a task"):
         Machine("refund", data=Refund, events=(RefundEvent,), transitions=(opens(Asked, to=end, then=ask),))
+
+
+def test_a_breach_whose_move_waits_in_a_line_asks_under_an_id_of_its_own() -> None:
+    def fail(r: Refund, e: Granted) -> None:
+        raise ValueError("not ready")
+
+    waits = State[Refund]("waits", owner=DESK, sla=Sla(minutes(10)))
+    chased = State[Refund]("chased", owner=BOSS, task=Task("And now?", answers=(Dropped,)))
+    rows = (opens(Asked, to=waits, then=ask), waits.on(Granted, then=fail), waits.on(waits.breached, to=chased), chased.on(Dropped, to=gone))
+    owners = parse_owners("[owners.desk]\ntell = [{ log = true }]\n[owners.boss]\ntell = [{ log = true }]\n")
+    play = Play(App("money", machines=(Machine[Refund]("refund", data=Refund, events=(RefundEvent,), transitions=rows),), owners=owners))
+    play.send((Asked(refund="r1"), 0, "a"), (Granted(refund="r1"), 5, "b"))
+    play.fire(ID, 20)
+    play.retry(ID, skip="known fault")
+    assert (play.state(ID), [m.type for m in play.all.messages]) == ("chased", ["sla.breached", "task.opened"])
+    assert len({m.id for m in play.all.messages}) == 2
+    assert len({notice.key for notice in play.all.notices}) == 2
