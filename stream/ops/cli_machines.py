@@ -73,6 +73,7 @@ def apply(
     its line in the history, each batch one in the audit. It is counted first, and asked.
 
     It may run beside workers, be ended at any moment, and begun again. Ends with 1 when some would not go.
+    What it has written waits for programs of this version: lift the data of all when no older program runs any more.
 
     Examples:\n
     stream machines apply ticket --move "Escalated=Blocked" --reason "version 2 has one state for both"\n
@@ -107,7 +108,7 @@ def _moving(site: Site, machine: AnyMachine, move: str, why: str, batch: int) ->
     if not divided:
         raise ConfigurationError(f"--move {move!r}: say OLD=NEW, two states of {machine.name}")
     changes.check_move(machine, old, new)
-    waiting = sum(one.n for one in awaited(changes.plan(site, [machine], lambda n: None)) if one.about.startswith(f"{old!r}, version"))
+    waiting = awaited(changes.resting_in(site, machine, old))
     if not waiting:
         no(f"no {machine.name} is in {old!r}")
     order = Note(actor(), "machines apply", machine.name, f"{old} -> {new}: {why}", {"state": old}, {"state": new})

@@ -12,13 +12,14 @@ import msgspec
 from rich.console import RenderableType
 
 from stream.core.coverage import Covered, Taken, coverage
-from stream.core.errors import ConfigurationError
+from stream.core.errors import ConfigurationError, UnstorableError
 from stream.core.ladder import clock_of
-from stream.core.layout import LayoutError, layout_of, lifted_data
+from stream.core.layout import LayoutError, layout_of
 from stream.core.machine import AnyMachine
 from stream.core.order import Lift, Move
 from stream.core.outcome import Outcome
 from stream.core.record import Ref
+from stream.core.text import safe
 from stream.ops.audit import PATIENCE
 from stream.ops.orders import Note, order_all
 from stream.ops.queries import Questions, questions
@@ -27,6 +28,8 @@ from stream.ops.site import Site
 
 READ, NAMED = 2000, 5
 """Entities read at once, and how many of those whose data does not fit are named."""
+WEIGHT = 4 << 20
+"""Bytes of data read, or lifted, at once; one entity's may be more."""
 Progress = Callable[[int], None]
 
 
@@ -56,6 +59,13 @@ async def plan(site: Site, machines: Sequence[AnyMachine], progress: Progress) -
             found += _timers(machine, [row for row in timers if row["machine"] == machine.name], sum(row["n"] for row in mine))
             found += await _data(ask, machine, progress)
     return found
+
+
+async def resting_in(site: Site, machine: AnyMachine, state: str) -> int:
+    """How many of its entities are in that state, there or no more."""
+    async with questions(site.postgres) as ask:
+        rows = await ask.rows("entities_by_version")
+    return sum(row["n"] for row in rows if (row["machine"], row["state"]) == (machine.name, state))
 
 
 async def older_versions(site: Site, machine: AnyMachine) -> Counter[int]:
@@ -99,20 +109,21 @@ async def _data(ask: Questions, machine: AnyMachine, progress: Progress) -> list
     """Whether this program reads what is stored: each is lifted as its next event would, and dropped."""
     older, unfit, errors = Counter[int](), 0, list[str]()
     async for id, version, data in _entities(ask, machine.name, progress):
+        if version > machine.version:
+            continue
         try:
-            if version < machine.version:
-                lifted_data(machine.data, machine.upcasts, version, data)
-                older[version] += layout_of(machine.data, machine.upcasts, version) is not machine.data
-            elif version == machine.version:
-                machine.decoder.decode(data)
+            machine.decoder.decode(machine.brought_up(version, data))
+            older[version] += any(written >= version for written in machine.upcasts)
         except (LayoutError, msgspec.DecodeError, UnicodeError, RecursionError) as error:
             unfit += 1
             if len(errors) < NAMED:
-                errors.append(f"{id}: {error}")
+                errors.append(safe(f"{id}: {error}"))
     found = [_older(machine, version, n) for version, n in sorted(older.items()) if n]
     if unfit:
         told = "; ".join(errors) + ("; ..." if unfit > len(errors) else "")
-        found.append(Finding(machine.name, "data_unfit", machine.data.__name__, unfit, f"their next event parks: {told}", trouble=True))
+        found.append(
+            Finding(machine.name, "data_unfit", machine.data.__name__, unfit, f"their events park, what is due stays due: {told}", trouble=True)
+        )
     return found
 
 
@@ -124,7 +135,7 @@ def _older(machine: AnyMachine, version: int, n: int) -> Finding:
 
 async def _entities(ask: Questions, machine: str, progress: Progress) -> AsyncIterator[tuple[str, int, bytes]]:
     after = ""
-    while rows := await ask.rows("data_of_entities", machine, after, READ):
+    while rows := await ask.rows("data_of_entities", machine, after, READ, WEIGHT):
         for row in rows:
             yield row["id"], row["machine_version"], row["data"]
         after = rows[-1]["id"]
@@ -198,12 +209,12 @@ async def move_all(site: Site, machine: AnyMachine, way: tuple[str, str], order:
 async def lift_all(site: Site, machine: AnyMachine, order: Note, batch: int, progress: Progress) -> Applied:
     """The data of every entity that an older version wrote into the present layout, final ones too; batches and ends as in `move_all`.
 
-    Afterwards no entity needs the upcasters any more, unless an older program still writes.
+    Whatever lifts one meanwhile does it as well. Afterwards no entity needs the upcasters any more, unless an older program still writes.
     """
 
     async def older(after: str) -> Orders:
         async with questions(site.postgres) as ask:
-            rows = await ask.rows("entities_of_older_versions", machine.name, machine.version, after, batch)
+            rows = await ask.rows("entities_of_older_versions", machine.name, machine.version, after, batch, WEIGHT)
         return [Lift(Ref(machine.name, row["id"]), order.actor, order.reason) for row in rows]
 
     return await _in_batches(site, older, "entity.lifted", order, progress)
@@ -213,13 +224,25 @@ async def _in_batches(site: Site, following: Callable[[str], Awaitable[Orders]],
     """`following` gives the next orders after an id, and `event` is what each comes to."""
     done, after = Applied(why=[]), ""
     while orders := await following(after):
-        ids = [one.ref.id for one in orders]
-        handled = (await order_all(site, orders, order)).handled
-        went = {one.ref.id for one in handled if one.outcome is Outcome.APPLIED and one.envelope.type == event}
-        refused = {one.ref.id: one.error for one in handled if one.error}
-        left = [id for id in ids if id not in went]
-        done.done, done.left = done.done + len(went), done.left + len(left)
-        done.why += [f"{id}: {refused.get(id, 'somebody else changed it meanwhile')}" for id in left][: NAMED - len(done.why)]
-        progress(len(ids))
-        after = ids[-1]
+        left = await _left(site, orders, event, order)
+        done.done, done.left = done.done + len(orders) - len(left), done.left + len(left)
+        done.why += [f"{id}: {why}" for id, why in left.items()][: NAMED - len(done.why)]
+        progress(len(orders))
+        after = orders[-1].ref.id
     return done
+
+
+async def _left(site: Site, orders: Orders, event: str, order: Note) -> dict[str, str]:
+    """Carries them out, in halves where the database refuses what they cause. Who would not go, by id, and why."""
+    try:
+        handled = (await order_all(site, orders, order)).handled
+    except UnstorableError as error:
+        if len(orders) == 1:
+            return {orders[0].ref.id: f"the database refuses it: {error}"}
+        middle = len(orders) // 2
+        return {**await _left(site, orders[:middle], event, order), **await _left(site, orders[middle:], event, order)}
+    went = {one.ref.id for one in handled if one.outcome is Outcome.APPLIED and one.envelope.type == event}
+    refused = {one.ref.id: one.error for one in handled if one.error}
+    # Nothing is said of one that somebody's event lifted meanwhile: it is as ordered.
+    stayed = [one.ref.id for one in orders if one.ref.id not in went and (one.ref.id in refused or isinstance(one, Move))]
+    return {id: refused.get(id, "somebody else changed it meanwhile") for id in stayed}

@@ -408,9 +408,19 @@ group by machine, from_state, event_type, to_state order by from_state, event_ty
 select machine, name, count(*) as n from timer group by machine, name order by machine, name;
 
 -- name: data_of_entities
--- What entities of a machine know, in the order of their ids, after one of them.
-select id, machine_version, data from entity where machine = $1 and id > $2 and version > 0 order by machine, id limit $3;
+-- What entities of a machine know, in the order of their ids, after one of them: at most $4 bytes of it, or one.
+with page as materialized (
+    select id, sum(octet_length(data)) over (order by id) - octet_length(data) as before
+    from (select id, data from entity where machine = $1 and id > $2 and version > 0 order by machine, id limit $3) first
+)
+select e.id, e.machine_version, e.data from page p join entity e on e.machine = $1 and e.id = p.id where p.before < $4 order by e.id;
 
 -- name: entities_of_older_versions
--- Those that a version of the machine below $2 wrote last, in the order of their ids, after one of them.
-select id from entity where machine = $1 and id > $3 and version > 0 and machine_version < $2 order by machine, id limit $4;
+-- Those that a version of the machine below $2 wrote last, in the order of their ids, after one of them: at most $5 bytes of data, or one.
+with page as (
+    select id, sum(octet_length(data)) over (order by id) - octet_length(data) as before
+    from (
+        select id, data from entity where machine = $1 and id > $3 and version > 0 and machine_version < $2 order by machine, id limit $4
+    ) first
+)
+select id from page where before < $5 order by id;

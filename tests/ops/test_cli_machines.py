@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
@@ -10,10 +11,13 @@ from typing import Any, cast
 import msgspec
 import pytest
 
+from stream.core.changes import Changes
 from stream.core.errors import UnavailableError
+from stream.core.order import Lift, Move
+from stream.ops import machines
 from stream.ops.machines import move_all
-from stream.ops.orders import Note
-from stream.ops.site import load_app, read_site
+from stream.ops.orders import Note, order_all
+from stream.ops.site import Site, load_app, read_site
 from tests.conftest import order
 from tests.ops.conftest import Stream, answer, play, record
 
@@ -202,3 +206,45 @@ def test_rows_that_were_taken_are_counted_and_the_others_named(at_database: Stre
     assert (strict.exit_code, "2 of 4 rows were taken" in strict.stderr, strict.stdout.count("never")) == (1, True, 2)
     later = at_database("machines", "coverage", "--since", "2999-01-01", "-o", "json")
     assert "0 of 4 rows were taken" in later.stderr
+
+
+def lifting(rebuilt: Stream) -> tuple[dict[str, Any], str]:
+    done = rebuilt("machines", "apply", "lamp", "--data", "--reason", "x", "--yes", "-o", "json")
+    return msgspec.json.decode(done.stdout, type=dict[str, Any]), done.stderr
+
+
+def test_one_that_was_lifted_meanwhile_is_as_ordered(rebuilt: Stream, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def after_a_rival(site: Site, orders: Sequence[Move | Lift], note: Note) -> Changes:
+        await order_all(site, orders, note)
+        return await order_all(site, orders, note)
+
+    monkeypatch.setattr(machines, "order_all", after_a_rival)
+    assert lifting(rebuilt) == ({"done": 8, "left": 0, "why": []}, "8 of lamp from version 1 on to 2\n")
+
+
+def test_one_that_the_database_refuses_holds_up_no_other(rebuilt: Stream, database: str) -> None:
+    asyncio.run(order(database, "alter table stream.history add constraint no check (entity_id <> 'l3' or event_type <> 'entity.lifted')"))
+    done, said = lifting(rebuilt)
+    assert (done["done"], done["left"], "l3: the database refuses it: " in said) == (7, 1, True)
+    assert planned(rebuilt)["data_older"][1] == 1
+
+
+def test_a_batch_is_bounded_by_what_its_entities_weigh(rebuilt: Stream, database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "WEIGHT", 1)
+    assert planned(rebuilt)["data_older"][1] == 8
+    assert lifting(rebuilt)[0]["done"] == 8
+    assert len(cast("list[object]", answer(rebuilt("audit", "list", "-o", "json")))) == 8
+
+
+def test_what_an_error_quotes_does_not_spoil_the_plan(rebuilt: Stream, lamps: str, tmp_path: Path) -> None:
+    path = tmp_path / f"newer_{lamps.partition(':')[0]}.py"
+    path.write_text(path.read_text().replace("lambda l: Lamp(", "lambda l: (_ for _ in ()).throw(ValueError(chr(0xD800))) or Lamp("))
+    assert planned(rebuilt)["data_unfit"][1] == 8
+    assert "ValueError" in rebuilt("machines", "plan").stdout
+
+
+def test_data_of_the_same_class_that_means_something_else_is_older_too(rebuilt: Stream, lamps: str, tmp_path: Path) -> None:
+    path = tmp_path / f"newer_{lamps.partition(':')[0]}.py"
+    text = path.read_text().replace("watts", "power").replace("upcast(Lamp1, Lamp,", "upcast(Lamp, Lamp,")
+    path.write_text(text)
+    assert planned(rebuilt)["data_older"] == ("Lamp, version 1", 8, False)
