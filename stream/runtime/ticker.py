@@ -160,13 +160,20 @@ class Ticker:
             self._refused[ref] = anyio.current_time() + 600.0
             structlog.get_logger("stream").error("timer refused by the database, passed over", machine=ref.machine, entity=ref.id, error=str(error))
             return
-        for ref, why in changes.stuck.items():
-            # Looked at again in a while: meanwhile it must not stand before the others.
-            self._refused[ref] = anyio.current_time() + 600.0
-            structlog.get_logger("stream").error("timer not fired, passed over", machine=ref.machine, entity=ref.id, error=outlined(why))
+        self._pass_over(changes.stuck)
         if changes.messages:
             self._parts.wake()
         self._parts.telemetry.processed(claim, changes, began, time.time_ns())
+
+    def _pass_over(self, stuck: Mapping[Ref, str]) -> None:
+        """Looked at again in a while: meanwhile they must not stand before the others. Said once a batch and cause, for there may be many."""
+        self._refused.update(dict.fromkeys(stuck, anyio.current_time() + 600.0))
+        causes: dict[tuple[str, str], list[str]] = {}
+        for ref, why in stuck.items():
+            causes.setdefault((ref.machine, outlined(why)), []).append(ref.id)
+        for (machine, why), ids in causes.items():
+            structlog.get_logger("stream").error("timers not fired, passed over", machine=machine, entity=ids[0], entities=len(ids), error=why)
+            self._parts.waits.begin("clocks passed over", f"{machine} {ids[0]!r} and others like it: {why}; stream machines plan {machine}")
 
     async def _rotate(self) -> None:
         if anyio.current_time() - self._rotated < ROTATE:
@@ -174,5 +181,7 @@ class Ticker:
         done = await self._timetable.rotate()
         self._rotated = anyio.current_time()
         self._refused = {ref: until for ref, until in self._refused.items() if until > self._rotated}
+        if not self._refused:
+            self._parts.waits.end("clocks passed over")
         if done:
             structlog.get_logger("stream").info("rotated", done=list(done))

@@ -5,6 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
+import anyio
+import pytest
+from structlog.testing import capture_logs
+
 from stream import App, Data, Event, Machine, Owner, Sla, State, hours, minutes, opens, seconds
 from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryPublisher
@@ -144,3 +148,28 @@ async def test_a_clock_nothing_met_runs_out_once_everything_below_was_sent() -> 
     await one.tick(12)
     await one.send()
     assert one.alerts == 1
+
+
+async def test_entities_that_only_another_program_can_keep_are_said_once_a_batch_and_to_operators(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Kitchen()
+    await one.say(*(EggLaid(id=id) for id in "abcd"))
+    await one.take()
+    for id in "abc":
+        one.database.entities[Ref("egg", id)].machine_version = 2
+    one.database.ahead += hours(2)
+    with capture_logs() as lines:
+        await one.tick(12)
+    why = "this egg is of version 2, and this program has version 1: run one that is as new"
+    assert lines == [
+        {"event": "timers not fired, passed over", "log_level": "error", "machine": "egg", "entity": "a", "entities": 3, "error": why},
+    ]
+    assert one.database.entities[Ref("egg", "d")].state == "boiled"
+    (wait,) = [wait for wait in one.parts.waits.now() if wait.what == "clocks passed over"]
+    assert wait.detail == f"egg 'a' and others like it: {why}; stream machines plan egg"
+    for id in "abc":
+        one.database.entities[Ref("egg", id)].machine_version = 1
+    later = anyio.current_time() + 601.0
+    monkeypatch.setattr(anyio, "current_time", lambda: later)
+    await one.tick(2)
+    assert {entity.state for entity in one.database.entities.values()} == {"boiled"}
+    assert "clocks passed over" not in [wait.what for wait in one.parts.waits.now()]
