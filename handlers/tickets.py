@@ -174,7 +174,7 @@ def urgency(t: Ticket) -> int:
     return t.priority
 
 
-who_takes_it = Task[Ticket]("Passed around four times. Who takes it?", answers=(TicketTakenOver,), within=hours(4), calendar=office, priority=urgency)
+who_takes_it = Task[Ticket]("Passed around four times. Who takes it?", answers=(TicketTakenOver,), within=hours(4), priority=urgency)
 disputed = State[Ticket]("Disputed", owner=LEAD, task=who_takes_it)
 resolved = State[Ticket]("Resolved", owner=DESK)
 closed = State[Ticket]("Closed", final=True)

@@ -37,7 +37,7 @@ class Feedmap:
 class App:
     """`alerts` is the topic for breaches and expired waits; `horizon` is how long identities are remembered, in stream time.
 
-    `owners` says who the owners are (see `parse_owners`); a row with `by=` needs people there. `upcasts` lift events of older
+    `owners` says who the owners are and when they work (see `parse_owners`); a row with `by=` needs people there. `upcasts` lift events of older
     versions.
     """
 
@@ -55,6 +55,7 @@ class App:
     lifts: Mapping[type[Event], Upcast] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "machines", tuple(machine.in_hours_of(self.owners.calendar_of) for machine in self.machines))
         _check_names(self)
         object.__setattr__(self, "lifts", _lifts(self))
         object.__setattr__(self, "classes", _classes(self))

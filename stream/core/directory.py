@@ -1,14 +1,16 @@
-"""The directory: which people belong to an owner, and how an owner is told. Written down in `owners.toml`."""
+"""The directory: which people belong to an owner, when they work, and how an owner is told. Written down in `owners.toml`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from urllib.parse import urlsplit
 
 import msgspec
 
+from stream.core.calendar import Calendar
 from stream.core.clock import Owner
 from stream.core.errors import DefinitionError
 from stream.core.text import check_name
@@ -46,28 +48,47 @@ class Channel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What is known of an owner: its people, those of its `groups` among them once it was read."""
+    """What is known of an owner: its people, those of its `groups` among them once it was read, and the name of the calendar by which it works."""
 
     people: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     tell: tuple[Channel, ...] = ()
+    calendar: str = ""
+
+
+class _Hours(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `Calendar` as it is written down; the public holidays are those of `country`, and of `region` in it."""
+
+    zone: str
+    hours: dict[str, str]
+    country: str = ""
+    region: str = ""
+    closed: tuple[date, ...] = ()
+    open: dict[str, str] = {}
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     groups: dict[str, tuple[str, ...]] = {}
+    calendars: dict[str, _Hours] = {}
     owners: dict[str, Known] = {}
 
 
 @dataclass(frozen=True)
 class Directory:
-    """Owners by name. Of one that it does not know, everybody is, and nobody is told."""
+    """Owners, and the calendars by which they work, by name. Of an owner that it does not know, everybody is, and nobody is told."""
 
     owners: Mapping[str, Known] = field(default_factory=dict[str, Known])
+    calendars: Mapping[str, Calendar] = field(default_factory=dict[str, Calendar])
 
     def people_of(self, owner: str) -> tuple[str, ...]:
         """Sorted; empty for one without people, or not known."""
         known = self.owners.get(owner)
         return known.people if known else ()
+
+    def calendar_of(self, owner: str) -> Calendar | None:
+        """When it works; None for one who may be asked at any time."""
+        known = self.owners.get(owner)
+        return self.calendars.get(known.calendar) if known else None
 
     def channels_of(self, owner: str) -> tuple[Channel, ...]:
         """How it is told, in the order written down."""
@@ -110,7 +131,13 @@ def parse_owners(text: str) -> Directory:
 
     [groups]
     leads = ["ann", "bob"]
+    [calendars.office]
+    zone = "Europe/London"
+    hours = { mon-fri = "08:00-18:00" }
+    country = "GB"
+    region = "ENG"
     [owners."desk lead"]
+    calendar = "office"
     people = ["cleo"]
     groups = ["leads"]
     tell = [{ webhook = "https://hooks.example/desk", secret = "DESK_HOOK" }, { topic = "desk-lead" }, { log = true }]
@@ -121,19 +148,33 @@ def parse_owners(text: str) -> Directory:
         raise DefinitionError(f"owners.toml: {error}") from None
     for owner in read.owners:
         check_name("owners.toml: owner", owner)
-    return Directory({name: _known(read, name, known) for name, known in read.owners.items()})
+    calendars = {name: _calendar(name, hours) for name, hours in read.calendars.items()}
+    return Directory({name: _known(read, name, known) for name, known in read.owners.items()}, calendars)
+
+
+def _calendar(name: str, hours: _Hours) -> Calendar:
+    check_name("owners.toml: calendar", name)
+    if hours.region and not hours.country:
+        raise DefinitionError(f"owners.toml: calendar {name!r} has a region without a country")
+    try:
+        days = {date.fromisoformat(day): text for day, text in hours.open.items()}
+        return Calendar(name, hours.zone, hours.hours, (hours.country, hours.region) if hours.country else (), hours.closed, days)
+    except (DefinitionError, ValueError) as error:
+        raise DefinitionError(f"owners.toml: calendar {name!r}: {error}") from None
 
 
 def _known(read: _File, name: str, known: Known) -> Known:
     for group in known.groups:
         if group not in read.groups:
             raise DefinitionError(f"owners.toml: {name!r} names the group {group!r}, which is not under [groups]")
+    if known.calendar and known.calendar not in read.calendars:
+        raise DefinitionError(f"owners.toml: {name!r} names the calendar {known.calendar!r}, which is not under [calendars]")
     people = sorted({*known.people, *(person for group in known.groups for person in read.groups[group])})
     if not all(person.strip() == person and person.isprintable() and person for person in people):
         raise DefinitionError(f"owners.toml: a person of {name!r} has no name, or one that cannot be typed")
     for channel in known.tell:
         _check_channel(name, channel)
-    return Known(tuple(people), known.groups, known.tell)
+    return Known(tuple(people), known.groups, known.tell, known.calendar)
 
 
 def _check_channel(name: str, channel: Channel) -> None:

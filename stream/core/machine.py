@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Annotated, Any, Generic, Literal, TypeVar, cast, get_args, get_origin
 
 import msgspec
 
+from stream.core.calendar import Calendar
 from stream.core.clock import Clock, ClockEvent, SlaEscalated, SlaWarned
 from stream.core.errors import DefinitionError
 from stream.core.event import Data, Event, Fact
@@ -108,6 +110,21 @@ class Machine(Generic[D]):
             elif issubclass(event, address):
                 return _field_reader(address.__key__)
         return None
+
+    def in_hours_of(self, calendar_of: Callable[[str], Calendar | None]) -> Machine[D]:
+        """The machine, in which an SLA or a task without a calendar of its own counts the working time of whoever has the turn, if that is known."""
+        dials = {timer: self._worked(dial, calendar_of) for timer, dial in self.dials.items()}
+        if all(dials[timer] is dial for timer, dial in self.dials.items()):
+            return self
+        made = copy(self)
+        _set(made, "dials", dials)
+        return made
+
+    def _worked(self, dial: Dial, calendar_of: Callable[[str], Calendar | None]) -> Dial:
+        (state, *others), target = dial.modes, dial.target
+        owner = dial.asks or (known.name if (known := self.by_name[state].owner) else "")
+        calendar = None if others or dial.across or target.calendar else calendar_of(owner)
+        return replace(dial, target=replace(target, calendar=calendar)) if calendar else dial
 
     def brought_up(self, version: int, stored: bytes) -> bytes:
         """Data that `version` of this machine wrote, in the present layout. Raises `LayoutError` where this program cannot, and says why."""

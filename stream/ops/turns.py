@@ -17,7 +17,7 @@ from stream.ops.timeline import owner_of
 class Turn(msgspec.Struct):
     """`n` entities rest in a state. `oldest`: since when the first of them does, in business time; `age` is that against the database's.
 
-    `people` belong to the owner, and `told` are the ways it is told, as the App's directory says.
+    `people` belong to the owner, `told` are the ways it is told, and `calendar` says when it works (""), as the App's directory has it.
     """
 
     owner: str
@@ -28,6 +28,7 @@ class Turn(msgspec.Struct):
     age: timedelta
     people: tuple[str, ...] = ()
     told: tuple[str, ...] = ()
+    calendar: str = ""
 
 
 async def read_turns(site: Site, owner: str | None, machine: str | None) -> list[Turn]:
@@ -42,6 +43,8 @@ async def read_turns(site: Site, owner: str | None, machine: str | None) -> list
     ]
     for turn in found:
         turn.people = site.app.owners.people_of(turn.owner)
+        calendar = site.app.owners.calendar_of(turn.owner)
+        turn.calendar = calendar.name if calendar else ""
         turn.told = tuple(channel.shown for channel in site.app.owners.channels_of(turn.owner))
     asked = [turn for turn in found if owner in (None, turn.owner) and machine in (None, turn.machine)]
     return sorted(asked, key=lambda turn: (turn.owner, turn.oldest))
@@ -54,5 +57,5 @@ def _final(app: App, machine: str, state: str) -> bool:
 
 def turns_table(turns: list[Turn]) -> RenderableType:
     """For people."""
-    rows = [(t.owner or "nobody", t.machine, t.state, t.n, t.oldest, t.age, ", ".join(t.people), ", ".join(t.told)) for t in turns]
-    return table("owners", ("owner", "machine", "state", "entities", "oldest since", "age", "people", "told by"), rows)
+    rows = [(t.owner or "nobody", t.machine, t.state, t.n, t.oldest, t.age, ", ".join(t.people), t.calendar, ", ".join(t.told)) for t in turns]
+    return table("owners", ("owner", "machine", "state", "entities", "oldest since", "age", "people", "works by", "told by"), rows)

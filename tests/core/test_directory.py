@@ -5,11 +5,11 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from stream import App, Data, DefinitionError, Event, Machine, Owner, Ref, State, Topic, opens, parse_owners
+from stream import App, Calendar, Clock, Data, DefinitionError, Event, Machine, Owner, Ref, Sla, State, Task, Topic, hours, opens, parse_owners
 from stream.core.diagram import mermaid, text
 from stream.core.directory import Channel, Directory
 from stream.core.machine import AnyMachine
-from tests.core.play import Play
+from tests.core.play import Play, at
 
 OWNERS = """
 [groups]
@@ -142,3 +142,91 @@ def test_owners_are_not_told_on_a_topic_that_is_read() -> None:
 def test_what_each_row_wants_is_drawn() -> None:
     assert "  door.opened -> open, by lead, when is_wide\n" in text(doors(LEAD))
     assert "door.opened by lead [is_wide]" in mermaid(doors(LEAD))
+
+
+HOURS = """
+[calendars.day]
+zone = "UTC"
+hours = { mon-fri = "12:00-13:00" }
+closed = [2026-03-03]
+open = { 2026-03-07 = "12:00-13:00" }
+
+[owners.desk]
+calendar = "day"
+"""
+
+
+def watched(owners: str, sla: Sla[Door]) -> Play:
+    """A door that was shut on Monday at noon."""
+    shut, open = State[Door]("shut", owner=DESK, sla=sla), State[Door]("open", final=True)
+    rows = (opens(Built, to=shut, then=build), shut.on(Opened, to=open))
+    whole = (Clock[Door]("whole", hours(3), met=(open,)),)
+    play = Play(
+        App("house", machines=(Machine("door", data=Door, events=(DoorEvent,), transitions=rows, clocks=whole),), owners=parse_owners(owners))
+    )
+    play.send((Built(door="d"), 0, "b"))
+    return play
+
+
+def test_an_sla_counts_the_hours_of_whoever_has_the_turn() -> None:
+    timers = watched(HOURS, Sla(hours(2))).entities[Ref("door", "d")].timers
+    # Tuesday is closed; a clock across states is nobody's alone.
+    assert timers == {"sla shut": at(2 * 24 * 60 + 60), "sla whole": at(180)}
+    assert watched("", Sla(hours(2))).entities[Ref("door", "d")].timers["sla shut"] == at(120)
+
+
+def test_an_sla_with_hours_of_its_own_keeps_them() -> None:
+    always = Calendar("always", "UTC", {"mon-sun": "00:00-24:00"})
+    assert watched(HOURS, Sla(hours(2), calendar=always)).entities[Ref("door", "d")].timers["sla shut"] == at(120)
+
+
+def test_a_task_counts_the_hours_of_whoever_is_asked() -> None:
+    shut, open = (
+        State[Door]("shut", owner=LEAD, task=Task[Door]("Open?", answers=(Opened,), owner=DESK, within=hours(2))),
+        State[Door]("open", final=True),
+    )
+    rows = (opens(Built, to=shut, then=build), shut.on(Opened, to=open))
+    machine = Machine("door", data=Door, events=(DoorEvent,), transitions=rows)
+    play = Play(App("house", machines=(machine,), owners=parse_owners(HOURS)))
+    play.send((Built(door="d"), 0, "b"))
+    assert play.entities[Ref("door", "d")].timers == {"sla shut task": at(2 * 24 * 60 + 60)}
+    # Another App with the same machine has hours, or none, of its own.
+    assert all(dial.target.calendar is None for dial in machine.dials.values())
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('[owners.desk]\ncalendar = "night"', "'desk' names the calendar 'night', which is not under [calendars]"),
+        ('[calendars.day]\nzone = "Mars/Base"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar 'day': Calendar 'day'"),
+        ('[calendars.day]\nzone = "UTC"\nhours = {}', "owners.toml: calendar 'day': Calendar 'day'"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nregion = "BY"', "has a region without a country"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\ncountry = "XX"', "owners.toml: calendar 'day': Calendar 'day'"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopen = { soon = "08:00-09:00" }', "owners.toml: calendar 'day': Invalid isoformat"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopened = []', "owners.toml: Object contains unknown field `opened`"),
+        ('[calendars.day]\nhours = { mon = "08:00-09:00" }', "owners.toml: Object missing required field `zone`"),
+        ('[calendars." "]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar"),
+    ],
+)
+def test_hours_that_cannot_be_meant_are_refused(text: str, why: str) -> None:
+    with pytest.raises(DefinitionError) as error:
+        parse_owners(text)
+    assert why in str(error.value)
+
+
+def test_a_calendar_of_the_file_and_another_of_that_name_are_refused() -> None:
+    with pytest.raises(DefinitionError, match="two calendars are called 'day'"):
+        App("house", machines=(of_two_calendars(),), owners=parse_owners(HOURS))
+
+
+def of_two_calendars() -> AnyMachine:
+    shut, ajar, open = (
+        State[Door]("shut", owner=DESK, sla=Sla(hours(1))),
+        State[Door]("ajar", sla=Sla(hours(1), calendar=OTHER)),
+        State[Door]("open", final=True),
+    )
+    rows = (opens(Built, to=shut, then=build), shut.on(Opened, to=ajar), ajar.on(Opened, to=open))
+    return Machine("door", data=Door, events=(DoorEvent,), transitions=rows)
+
+
+OTHER = Calendar("day", "UTC", {"mon": "00:00-24:00"})
