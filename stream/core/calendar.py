@@ -169,7 +169,7 @@ def _instant(at: datetime) -> datetime:
 def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
-    except (KeyError, ValueError, OSError):
+    except (KeyError, ValueError, OSError, TypeError):
         raise ValueError(f"there is no zone {name!r}; one is called like Europe/London") from None
 
 

@@ -53,7 +53,7 @@ def verify(output: OutputOption = Output.TABLE) -> None:
     show(output, found, *audit_tables(found))
     if found.breaks:
         no(
-            f"{found.breaks:,} breaks in the history of {found.entities:,} entities"
+            f"{found.breaks:,} break{'s' if found.breaks > 1 else ''} in the history of {found.entities:,} entities"
             + (", the first told above" if len(found.found) < found.breaks else "")
         )
 

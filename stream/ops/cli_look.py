@@ -13,8 +13,8 @@ from stream.core.record import Ref
 from stream.ops.causes import Node, flow_tree, read_flow
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.queries import EntityLine, questions
-from stream.ops.render import Output, as_json, fields, note, safe, show, table
-from stream.ops.site import Site, read_site
+from stream.ops.render import Output, as_json, explain_none, fields, note, safe, show, table
+from stream.ops.site import Site, read_site, unknown
 from stream.ops.status import read_status, status_tables
 from stream.ops.timeline import Told, entity_tables, owner_of, read_entity
 from stream.ops.why import ask_unread, ask_why
@@ -63,6 +63,7 @@ def list_entities(
     rows = [(e.machine, e.id, e.state or "not born yet", owner_of(site.app, e.machine, e.state), e.since, e.version, _holds(e)) for e in found]
     shown = table("entities", ("machine", "id", "state", "owner", "since", "moves", "holds"), rows)
     show(output, [{**_plain(e), "owner": owner_of(site.app, e.machine, e.state)} for e in found], shown)
+    explain_none(found, unknown(site, machine))
 
 
 def _plain(entity: EntityLine) -> dict[str, object]:

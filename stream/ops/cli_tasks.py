@@ -14,8 +14,8 @@ from stream.ops import tasks as desk
 from stream.ops.cli_desk import YesOption, checked_reason, do
 from stream.ops.command import LARGEST, AppOption, LimitOption, OutputOption, awaited, group, no
 from stream.ops.orders import Note
-from stream.ops.render import Output, safe, show
-from stream.ops.site import actor, read_site
+from stream.ops.render import Output, explain_none, safe, show
+from stream.ops.site import actor, read_site, unknown
 from stream.runtime.doors import Desk
 
 tasks = group(
@@ -53,8 +53,10 @@ def list_tasks(
     Example: stream tasks list --owner "desk lead"
     """
     wanted = desk.Wanted(owner, person, machine, entity, None if status is Status.ANY else status.value)
-    found = awaited(desk.read_tasks(read_site({"app": app}), wanted, limit, overdue=overdue))
+    site = read_site({"app": app})
+    found = awaited(desk.read_tasks(site, wanted, limit, overdue=overdue))
     show(output, found, desk.tasks_table(found))
+    explain_none(found, unknown(site, machine, owner))
 
 
 @tasks.command("show")

@@ -10,8 +10,8 @@ import typer
 
 from stream.ops.clocks import due_table, held_table, read_due, read_held
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, span
-from stream.ops.render import Output, show
-from stream.ops.site import read_site
+from stream.ops.render import Output, explain_none, show
+from stream.ops.site import read_site, unknown
 from stream.ops.sla import By, as_csv, read_report, report_table
 from stream.ops.turns import read_turns, turns_table
 
@@ -43,11 +43,13 @@ def report(
 
     Examples: stream sla report --machine ticket --since 2026-03-01 --until 2026-04-01 · stream sla report --by owner -o csv
     """
-    found = awaited(read_report(read_site(), machine, instant(since), instant(until), by))
+    site = read_site()
+    found = awaited(read_report(site, machine, instant(since), instant(until), by))
     if output is Form.CSV:
         sys.stdout.write(as_csv(found))
     else:
         show(Output(output.value), found, report_table(found, by))
+    explain_none(found, unknown(site, machine))
 
 
 @clocks.command("list")
@@ -63,12 +65,15 @@ def list_clocks(
 
     Examples: stream clocks list --due-within 1h --machine ticket · stream clocks list --held
     """
+    site = read_site({"app": app})
     if held:
-        paused = awaited(read_held(read_site({"app": app}), machine, limit))
+        paused = awaited(read_held(site, machine, limit))
         show(output, paused, held_table(paused))
+        explain_none(paused, unknown(site, machine))
         return
-    found = awaited(read_due(read_site({"app": app}), machine, span(due_within, "--due-within"), limit))
+    found = awaited(read_due(site, machine, span(due_within, "--due-within"), limit))
     show(output, found, due_table(found))
+    explain_none(found, unknown(site, machine))
 
 
 def owners(
@@ -81,5 +86,7 @@ def owners(
 
     Example: stream owners --owner desk
     """
-    found = awaited(read_turns(read_site({"app": app}), owner, machine))
+    site = read_site({"app": app})
+    found = awaited(read_turns(site, owner, machine))
     show(output, found, turns_table(found))
+    explain_none(found, unknown(site, machine, owner))

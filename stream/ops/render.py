@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -124,6 +124,12 @@ def complain(text: str) -> None:
 def note(text: str) -> None:
     """Progress or advice, on stderr: stdout is for answers."""
     sys.stderr.write(safe(text) + "\n")
+
+
+def explain_none(found: Sized, slip: str) -> None:
+    """Beside an empty answer: what it may be owed to, if anything."""
+    if not found and slip:
+        note(slip)
 
 
 @contextmanager

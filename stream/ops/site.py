@@ -115,6 +115,22 @@ def load_app(named: str) -> App:
     return found
 
 
+def known_owners(site: Site) -> set[str]:
+    """Those of the App's states and tasks, and those of its directory."""
+    states = [state for machine in site.app.machines for state in machine.states]
+    named = {state.owner.name for state in states if state.owner} | {state.task.owner.name for state in states if state.task and state.task.owner}
+    return named | set(site.app.owners.owners)
+
+
+def unknown(site: Site, machine: str | None, owner: str | None = None) -> str:
+    """What an empty answer may be owed to: a name that this App does not know, in words; "" where it knows both."""
+    if machine is not None and site.app.machine(machine) is None:
+        return f"{site.app.name} has no machine {machine!r}, only {', '.join(m.name for m in site.app.machines)}"
+    if owner is not None and owner not in known_owners(site):
+        return f"{site.app.name} knows no owner {owner!r}, only {', '.join(sorted(known_owners(site)))}"
+    return ""
+
+
 def actor(environ: Mapping[str, str] = os.environ) -> str:
     """Who orders, for the audit: `STREAM_ACTOR`, or the login name. Raises `ConfigurationError` for what cannot be a name."""
     try:

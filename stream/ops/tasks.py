@@ -23,7 +23,7 @@ from stream.ops.events import event_of
 from stream.ops.orders import Note
 from stream.ops.queries import STATEMENTS, Questions, questions
 from stream.ops.render import fields, table
-from stream.ops.site import Site
+from stream.ops.site import Site, known_owners
 
 
 class NotYoursError(StreamError):
@@ -177,13 +177,6 @@ async def comment(site: Site, id: int, actor: str, text: str) -> None:
             raise NotYoursError(f"there is no task {id}")
         await connection.execute("comment_task", id, actor, text)
         await connection.execute("note_order", *Note(actor, "tasks comment", found[0].target, text).row)
-
-
-def known_owners(site: Site) -> set[str]:
-    """Those of the App's states and tasks, and those of its directory."""
-    states = [state for machine in site.app.machines for state in machine.states]
-    named = {state.owner.name for state in states if state.owner} | {state.task.owner.name for state in states if state.task and state.task.owner}
-    return named | set(site.app.owners.owners)
 
 
 def _check_belongs(site: Site, actor: str, owner: str) -> None:

@@ -202,7 +202,10 @@ def test_a_task_counts_the_hours_of_whoever_is_asked() -> None:
         ('[calendars.day]\nzone = "UTC"\nhours = {}', "owners.toml: calendar 'day': Calendar 'day'"),
         ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nregion = "BY"', "has a region without a country"),
         ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\ncountry = "XX"', "owners.toml: calendar 'day': Calendar 'day'"),
-        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopen = { soon = "08:00-09:00" }', "owners.toml: calendar 'day': Invalid isoformat"),
+        (
+            '[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopen = { soon = "08:00-09:00" }',
+            "owners.toml: calendar 'day': Invalid isoformat",
+        ),
         ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopened = []', "owners.toml: Object contains unknown field `opened`"),
         ('[calendars.day]\nhours = { mon = "08:00-09:00" }', "owners.toml: Object missing required field `zone`"),
         ('[calendars." "]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar"),

@@ -112,6 +112,24 @@ def test_a_span_nobody_can_mean_is_wrong_use(stream: Stream, text: str) -> None:
     assert "say 90s, 30m, 1h or 2d" in refused.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "slip"),
+    [
+        (("tasks", "list", "--owner", "hous"), "lamps knows no owner 'hous', only guest, house"),
+        (("tasks", "list", "--machine", "lump"), "lamps has no machine 'lump', only lamp"),
+        (("clocks", "list", "--machine", "lump"), "lamps has no machine 'lump', only lamp"),
+        (("clocks", "list", "--held", "--machine", "lump"), "lamps has no machine 'lump', only lamp"),
+        (("sla", "report", "--machine", "lump"), "lamps has no machine 'lump', only lamp"),
+        (("owners", "--owner", "hous"), "lamps knows no owner 'hous', only guest, house"),
+        (("entities", "list", "--machine", "lump"), "lamps has no machine 'lump', only lamp"),
+    ],
+)
+def test_a_name_that_nobody_knows_is_told_beside_the_empty_answer(at_database: Stream, words: tuple[str, ...], slip: str) -> None:
+    found = at_database(*words, "-o", "json")
+    assert (found.exit_code, found.stdout.strip(), found.stderr.strip()) == (0, "[]", slip)
+    assert slip not in at_database(*words[:2]).stderr
+
+
 def test_owners_say_whose_turn_it_is_and_since_when(at_database: Stream, day: datetime) -> None:
     found = cast("list[dict[str, Any]]", answer(at_database("owners", "-o", "json")))
     assert [(t["owner"], t["state"], t["n"]) for t in found] == [("guest", "off", 3), ("house", "on", 1)]
