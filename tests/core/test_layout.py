@@ -174,6 +174,13 @@ def test_a_function_that_would_end_the_program_bars_its_entity_alone(end: BaseEx
     assert (play.data(Ref("box", "c"))["shakes"], play.entities[Ref("box", "c")].machine_version) == (1, 2)
 
 
+def test_what_is_only_refused_is_written_with_the_version_of_its_layout_too() -> None:
+    play = stored(1, {"weight": "2"})
+    play.send((Packed(box="b"), 1, "p"))
+    assert play.outcomes() == [("rejected", "no_transition")]
+    assert (play.data(ID), play.entities[ID].machine_version) == ({"box": "b", "milligrams": 2000, "shakes": 0}, 4)
+
+
 def test_entities_of_a_batch_may_be_of_different_versions() -> None:
     play = stored(1, {"weight": "2"})
     for id, version, data in (("c", 3, b'{"box":"c","grams":3}'), ("d", 4, b'{"box":"d","milligrams":4}'), ("e", 1, b'{"box":"e","weight":"e"}')):
