@@ -23,6 +23,15 @@ MUST = (
     *("ledger: duplicate", "ledger: conflict", "ledger: dead", "ledger: deferred", "ledger: rejected", "ledger: parked", "ledger: ignored"),
     *("sla.breached by timers", "after.elapsed by timers", "wait.expired said", "sla.withdrawn said", "batch of timers", "batch of replay"),
     *("rejected: manual", "rejected: deferred_too_long", "rejected: unborn", "message on its topic twice", "aborted record"),
+    *(
+        "task closed by ann",
+        "task closed by /shop",
+        "task closed by /shop/order",
+        "owner told twice",
+        "batch of desk",
+        "freeze at tell",
+        "lost at tell.",
+    ),
 )
 """What has to come about somewhere in a run of thousands; otherwise it says less than it seems to."""
 

@@ -1,4 +1,4 @@
-"""The App under simulation: orders, and the parcels they ask for one hop further. All its clocks run out within seconds."""
+"""The App under simulation: orders, and the parcels they ask for one hop further; people are asked of both. All its clocks run out within seconds."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from stream import App, Data, Event, Machine, Owner, Sla, State, any_of, anytime, opens, seconds
+from stream import App, Data, Event, Machine, Owner, Sla, State, Task, any_of, anytime, opens, parse_owners, seconds
 from stream.core.topic import Topic
 
 PARTITIONS = {"orders": 2, "parcels": 1, "told": 2, "alerts": 1}
@@ -102,8 +102,23 @@ def tell_shipped(o: Order, e: Shipped) -> list[Told]:
 
 
 DESK, LEAD = Owner("desk"), Owner("lead")
-placed = State[Order]("placed", owner=DESK, sla=Sla(seconds(2), escalate_to=LEAD), ignores=(Viewed,), defers=(Shipped,), defers_within=seconds(3))
-overdue = State[Order]("overdue", owner=LEAD, sla=Sla(seconds(3)))
+CAUSES = ("store", "road")
+
+
+def question(o: Order) -> str:
+    return f"{o.order} is not paid: what becomes of it?"
+
+
+placed = State[Order](
+    "placed",
+    owner=DESK,
+    sla=Sla(seconds(2), escalate_to=LEAD),
+    task=Task(question, answers=(Paid, Withdrawn), within=seconds(1), escalate_to=LEAD),
+    ignores=(Viewed,),
+    defers=(Shipped,),
+    defers_within=seconds(3),
+)
+overdue = State[Order]("overdue", owner=LEAD, sla=Sla(seconds(3)), task=Task("And now?", answers=(Withdrawn,), owner=DESK))
 paid = State[Order]("paid", owner=DESK)
 late = State[Order]("late")
 shipped, withdrawn = State[Order]("shipped", final=True), State[Order]("withdrawn", final=True)
@@ -145,7 +160,9 @@ def tell_packed(p: Parcel, e: Packed) -> Told:
     return Told(order=p.order, text=f"packed, {p.grams} g")
 
 
-asked = State[Parcel]("asked", owner=Owner("store"), sla=Sla(seconds(2)), defers=(Packed,), defers_within=seconds(5))
+asked = State[Parcel](
+    "asked", owner=Owner("store"), sla=Sla(seconds(2), escalate_to=LEAD, reasons=CAUSES), defers=(Packed,), defers_within=seconds(5)
+)
 weighed = State[Parcel]("weighed", owner=Owner("store"), sla=Sla(seconds(2)))
 packed = State[Parcel]("packed", final=True)
 
@@ -161,4 +178,11 @@ parcel = Machine[Parcel](
     ),
 )
 
-app = App("shop", machines=(order, parcel), topics=tuple(Topic(name, partitions=n) for name, n in PARTITIONS.items()))
+OWNERS = """
+[owners.lead]
+people = ["ann"]
+tell = [{ log = true }]
+[owners.desk]
+tell = [{ log = true }]
+"""
+app = App("shop", machines=(order, parcel), topics=tuple(Topic(name, partitions=n) for name, n in PARTITIONS.items()), owners=parse_owners(OWNERS))

@@ -10,8 +10,9 @@ from weakref import WeakKeyDictionary
 
 import msgspec
 
-from stream.adapters.memory_database import Lease, MemoryDatabase, Written
+from stream.adapters.memory_database import Lease, MemoryDatabase, NoticeRow, Written
 from stream.adapters.memory_log import MemoryLog
+from stream.adapters.memory_notices import MemoryNotices
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
 from stream.adapters.memory_partitions import Place
 from stream.adapters.memory_store import MemoryStore, MemoryTransaction
@@ -22,6 +23,7 @@ from stream.core.order import Claim, Order
 from stream.core.outcome import Outcome, Reason, Verdict
 from stream.core.record import Record, Ref, TopicPartition
 from stream.ports import Outgoing, Refusal, Round, Slice
+from stream.ports.notices import Delivery, Fate, Leased
 from stream.ports.timetable import Feeds
 from tests.simulation.wires import Session, WiredPublisher, WiredStore
 from tests.simulation.world import Adapters
@@ -141,6 +143,39 @@ class Outside(MemoryTransaction):
         changes.messages = messages
 
 
+# -- people and owners -----------------------------------------------------------------------------------------------------------------
+
+
+class Apart(MemoryTransaction):
+    """Notices are written beside the transaction: of what is rolled back an owner is told nevertheless, and once more when it is done again."""
+
+    async def save(self, changes: Changes) -> None:
+        notices, changes.notices = changes.notices, []
+        await super().save(changes)
+        for notice in notices:
+            self._db.notices[self._db.number("notice")] = NoticeRow(notice, self._db.clock(), self._db.clock())
+        changes.notices = notices
+
+
+class Lingering(MemoryTransaction):
+    """Leaving a state closes no task that was asked in an earlier batch."""
+
+    async def save(self, changes: Changes) -> None:
+        closed, changes.closed = changes.closed, []
+        await super().save(changes)
+        changes.closed = closed
+
+
+class Settling(MemoryNotices):
+    """A notice counts as sent once somebody has it in hand."""
+
+    async def lease(self, ttl: timedelta, limit: int, busy: Collection[str]) -> Sequence[Leased]:
+        found = await super().lease(ttl, limit, busy)
+        for leased in found:
+            await super().settle(leased, Delivery(Fate.SENT))
+        return found
+
+
 # -- timers ----------------------------------------------------------------------------------------------------------------------------
 
 
@@ -224,6 +259,9 @@ BUGS: Mapping[str, Adapters] = {
     "swallowed decode error": transacting(Swallowing),
     "parked without bytes": transacting(Bare),
     "messages beside the transaction": transacting(Outside),
+    "notices beside the transaction": transacting(Apart),
+    "task left open": transacting(Lingering),
+    "notice settled before it was told": Adapters(notices=Settling),
     "clock ahead of its feeds": Adapters(timetable=Early),
     "timer without a second look": replace(transacting(Stale), timetable=Remembering),
     "position before acknowledgement": Adapters(outbox=Hasty),

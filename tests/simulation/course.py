@@ -29,13 +29,14 @@ BURST = 0.58
 FAR = 12.0
 """Seconds by which the movable clock is moved when all is said: every clock of the App has run out by then."""
 NAMES = ("p0", "p1", "p2")
-ROLES = (("worker", "relay", "ticker"), ("worker", "relay"), ("worker", "ticker"), ("worker",))
+ROLES = (("worker", "relay", "ticker", "notifier"), ("worker", "relay", "notifier"), ("worker", "ticker"), ("worker",))
 
 IN_DATABASE = ("begin", "claim.", "first_sight.", "load.", "save", "save.", "commit", "commit.", "adopt", "adopt.", "feeds.", "due.", "note_drained")
 IN_RELAY = ("lease.", "renew", "read.", "publish", "publish.", "advance", "advance.")
+IN_NOTIFIER = ("tell", "tell.", "settle", "settle.")
 WITH_A_BATCH = ("save", "commit", "commit.", "publish", "publish.", "advance", "due.")
-POINTS = (*IN_DATABASE, *IN_RELAY, "fetch", "seek", "position", *WITH_A_BATCH * 2)
-ORDERS = ("retry", "skip", "replay")
+POINTS = (*IN_DATABASE, *IN_RELAY, *IN_NOTIFIER, "fetch", "seek", "position", *WITH_A_BATCH * 2)
+ORDERS = ("retry", "skip", "replay", "answer", "answer")
 LOSSES = (("commit", "lost"), ("commit", "landed"), ("publish", "lost"), ("publish", "landed"), ("publish", "part"), ("publish", "later"))
 
 
@@ -77,7 +78,7 @@ class Course:
         self.shrinks = chance.random() < 0.6
         self.mended_at = chance.uniform(1.0, SPAN)
         wild = [Ref(kind, f"w{n}") for n in range(self._wild_ones) for kind in ("order", "parcel")]
-        self.orders = sorted((chance.uniform(1, SPAN), chance.choice(ORDERS), chance.choice(wild)) for _ in range(4)) if wild else []
+        self.orders = sorted((chance.uniform(1, SPAN), chance.choice(ORDERS), chance.choice(wild)) for _ in range(6)) if wild else []
 
     def _sayings(self) -> Iterator[Saying]:
         for number in range(self._chance.choice((1, 1, 2))):
@@ -201,7 +202,8 @@ def _changed(event: Event) -> Event:
 
 def give(world: World, desk: Desk, order: str, ref: Ref) -> None:
     world.trace.note("desk", f"{order} {ref}")
-    world.loop.create_task(desk.replay(ref) if order == "replay" else desk.retry(ref, "not worth it" if order == "skip" else ""))
+    orders = {"replay": desk.replay, "answer": desk.answer}
+    world.loop.create_task(orders[order](ref) if order in orders else desk.retry(ref, "not worth it" if order == "skip" else ""))
 
 
 def hurt(world: World, what: str, whom: str, how: Fault | float) -> None:

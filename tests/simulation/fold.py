@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from stream.core.changes import Changes, DeadLetter, History, Message
+from stream.core.changes import Changes, DeadLetter, History, Message, Notice
 from stream.core.codec import Codec
 from stream.core.decide import decide, refs_of, sift
 from stream.core.entity import Entity
-from stream.core.order import Claim, Decoded, Deliver, Fire, Retry, Stored
+from stream.core.order import Answer, Claim, Decoded, Deliver, Fire, Retry, Stored
 from stream.core.outcome import Outcome, Verdict
 from stream.core.record import Record, Ref, TopicPartition
 from stream.core.route import Routes
+from stream.core.task import Asked, Closed, Open
 from tests.simulation.app import app
 
 ROUTES = Routes(app)
 CODEC = Codec(app, app.name, sample=lambda trace_id: True, horizon=app.horizon)
 EVER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Question:
+    """A task that was asked, and what became of it."""
+
+    asked: Asked
+    closed: Closed | None
 
 
 class Fold:
@@ -29,6 +38,8 @@ class Fold:
         self.history: dict[Ref, list[History]] = {}
         self.messages: dict[Ref, list[Message]] = {}
         self.letters: list[DeadLetter] = []
+        self.tasks: dict[Ref, list[Question]] = {}
+        self.notices: list[Notice] = []
         self.counts: Counter[str] = Counter()
         self._inbox: dict[bytes, bytes] = {}
         self._lines = 0
@@ -50,18 +61,28 @@ class Fold:
         meant = next((w.id for w in line if w.outcome is Outcome.PARKED and w.event_id == head), -1)
         self._decide(Decoded([replace(order, head=meant)], Changes()), "replay")
 
+    def answer(self, order: Answer, name: str, now: datetime) -> None:
+        """`name` is the task's that was meant, as its number is another one here. What was due by `now` comes first."""
+        task = self._open(order.ref, name)
+        entity = self.entities.setdefault(order.ref, Entity(order.ref))
+        if task:
+            a = task.asked
+            entity.tasks[order.task] = Open(order.task, a.name, a.answers, a.reasons, a.owner, "")
+        self._decide(Decoded([order], Changes()), "desk", now)
+        entity.tasks.clear()
+
     def run_out(self) -> None:
         """Every clock there is."""
         for ref in sorted(self.entities):
             self.fire(Fire(ref, EVER))
 
-    def _decide(self, decoded: Decoded, door: str) -> None:
+    def _decide(self, decoded: Decoded, door: str, now: datetime = EVER) -> None:
         unseen = [o for o in decoded.orders if isinstance(o, Deliver) and not o.admitted]
         orders = sift(decoded, [self._sight(o) for o in unseen], door)
         for ref in refs_of(orders):
             if ref not in self.entities:
                 self.entities[ref] = Entity(ref)
-        self._keep(decide(ROUTES, self.entities, orders, EVER, door=door, begun=decoded.changes, revive=CODEC.revive))
+        self._keep(decide(ROUTES, self.entities, orders, now, door=door, begun=decoded.changes, revive=CODEC.revive))
 
     def _sight(self, order: Deliver) -> Verdict:
         identity, content = order.envelope.identity, order.envelope.content
@@ -79,6 +100,20 @@ class Fold:
         for message in changes.messages:
             self.messages.setdefault(message.emitter, []).append(message)
         self.letters += changes.dead
+        self.notices += changes.notices
+        self._ask(changes)
         for where, counts in changes.counts.items():
             if isinstance(where, TopicPartition):
                 self.counts += counts
+
+    def _ask(self, changes: Changes) -> None:
+        """What was open is closed; of one name, one is open at most."""
+        for closed in changes.closed:
+            if task := self._open(closed.ref, closed.name):
+                task.closed = closed
+        for asked in changes.asked:
+            if asked.closed or not self._open(asked.ref, asked.name):
+                self.tasks.setdefault(asked.ref, []).append(Question(asked, asked.closed))
+
+    def _open(self, ref: Ref, name: str) -> Question | None:
+        return next((task for task in self.tasks.get(ref, ()) if task.asked.name == name and task.closed is None), None)

@@ -7,14 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from stream.core.chain import link
-from stream.core.changes import DeadLetter, History, Message
+from stream.core.changes import DeadLetter, History, Message, Notice
 from stream.core.entity import Entity, Timer
 from stream.core.event import wire_type
 from stream.core.ladder import Reading
-from stream.core.order import Fire, Retry
+from stream.core.order import Answer, Fire, Retry
 from stream.core.outcome import Outcome, Verdict
 from stream.core.own import OWN_EVENTS
 from stream.core.record import Record, Ref, TopicPartition
+from stream.core.task import Asked, Closed
 from tests.simulation.app import app, handlers
 from tests.simulation.fold import Fold
 from tests.simulation.world import Commit, World
@@ -33,6 +34,8 @@ def judge(world: World) -> list[str]:
         *_chains(world),
         *_clocks(world),
         *_letters(world, [*plain.letters, *wild.letters]),
+        *_asked(world, plain, wild),
+        *_notices(world, [*plain.notices, *wild.notices]),
         *_topics(world),
         *_relays(world),
     ]
@@ -53,6 +56,8 @@ def seen(world: World) -> Counter[str]:
         dict(record.headers)["ce_id"] for topic in sorted(app.emitted) for place in world.broker.places(topic) for record in _records(world, place)
     ]
     found["message on its topic twice"] = len(ids) - len(set(ids))
+    found.update("task open" if row.closed is None else f"task closed by {row.closed.by}" for row in world.database.tasks.values())
+    found["owner told twice"] = sum(n > 1 for n in world.told.values())
     return found
 
 
@@ -81,11 +86,11 @@ def _wild(world: World) -> Fold:
     fold = Fold()
     for commit in world.commits:
         handlers.mended = commit.mended
-        _follow(fold, commit, world.heads)
+        _follow(fold, commit, world)
     return fold
 
 
-def _follow(fold: Fold, commit: Commit, heads: Mapping[int, str]) -> None:
+def _follow(fold: Fold, commit: Commit, world: World) -> None:
     for record in commit.claim.records:
         if is_wild((record.key or b"").decode()):
             fold.record(record)
@@ -93,9 +98,11 @@ def _follow(fold: Fold, commit: Commit, heads: Mapping[int, str]) -> None:
         fold.letter(stored)
     for order in commit.claim.orders:
         if isinstance(order, Retry):
-            fold.retry(order, heads[order.head])
+            fold.retry(order, world.heads[order.head])
         elif isinstance(order, Fire) and is_wild(order.ref.id):
             fold.fire(order)
+        elif isinstance(order, Answer):
+            fold.answer(order, world.questions[order.task], commit.claim.now)
 
 
 def _records(world: World, place: TopicPartition) -> Sequence[Record]:
@@ -230,6 +237,36 @@ def _letters(world: World, wanted: Sequence[DeadLetter]) -> Iterator[str]:
 def _letter(d: DeadLetter) -> tuple[object, ...]:
     r = d.record
     return r.topic, r.key, r.value, tuple(r.headers), str(d.reason), d.event_id, d.ref, d.admitted
+
+
+# -- people and owners -----------------------------------------------------------------------------------------------------------------
+
+
+def _asked(world: World, *folds: Fold) -> Iterator[str]:
+    """Each task was asked once, by the move that enters its state, and closed once, by whom and with what the reference says."""
+    found: dict[Ref, list[object]] = defaultdict(list)
+    for _, row in sorted(world.database.tasks.items()):
+        found[row.asked.ref].append(_task(row.asked, row.closed))
+    wanted = {ref: [_task(task.asked, task.closed) for task in tasks] for fold in folds for ref, tasks in fold.tasks.items()}
+    for ref in sorted(found.keys() | wanted.keys()):
+        if found[ref] != wanted.get(ref, []):
+            yield f"{ref}: tasks {_first_difference(found[ref], wanted.get(ref, []))}"
+
+
+def _task(asked: Asked, closed: Closed | None) -> tuple[object, ...]:
+    end = (closed.answer, closed.by, closed.at, closed.reason, closed.comment) if closed else None
+    return asked.name, asked.state, asked.question, asked.owner, asked.answers, asked.reasons, asked.opened, end
+
+
+def _notices(world: World, wanted: Sequence[Notice]) -> Iterator[str]:
+    """Each was written once with what it is about, settled as sent, and reached its owner under its key, at least once."""
+    rows = list(world.database.notices.values())
+    found, expected = (Counter((n.key, n.ref, n.owner, n.type, n.body) for n in notices) for notices in ((row.notice for row in rows), wanted))
+    yield from (f"notice missing: {notice}" for notice in (expected - found))
+    yield from (f"notice too many: {notice}" for notice in (found - expected))
+    yield from (f"notice {row.notice.key} is {row.status}" for row in rows if row.status != "sent")
+    if world.told.keys() != {row.notice.key for row in rows}:
+        yield f"owners were told {sorted(world.told)}, written was {sorted(row.notice.key for row in rows)}"
 
 
 # -- topics ----------------------------------------------------------------------------------------------------------------------------

@@ -1,18 +1,21 @@
-"""People: what they order about parked lines and dead letters of wild orders, by the same path as the command line."""
+"""People: what they order about parked lines, dead letters and tasks of wild orders, by the same path as the command line."""
 
 from __future__ import annotations
 
 import asyncio
 
 from stream.core.errors import FencedError, UnavailableError
-from stream.core.order import Retry
+from stream.core.order import Answer, Retry
 from stream.core.outcome import Outcome
+from stream.core.own import SlaExplained
 from stream.core.record import Ref
+from stream.core.task import clock_asked
 from stream.pipeline import Door
 from stream.runtime.app import carrying
+from stream.runtime.doors import Desk as At
 from stream.runtime.doors import Letters, Lines
 from stream.runtime.settings import Settings
-from tests.simulation.app import app
+from tests.simulation.app import CAUSES, Withdrawn, app
 from tests.simulation.program import Program
 from tests.simulation.world import World
 
@@ -38,6 +41,16 @@ class Desk:
         found = (id for id, row in sorted(self._world.database.letters.items()) if row.status == "open" and row.letter.ref == ref)
         if id := next(found, 0):
             await self._carry(Letters([id], "ann"))
+
+    async def answer(self, ref: Ref) -> None:
+        """The oldest open task of this entity, by the last of its answers."""
+        found = (id for id, row in sorted(self._world.database.tasks.items()) if row.open and row.asked.ref == ref)
+        if id := next(found, 0):
+            asked = self._world.database.tasks[id].asked
+            self._world.questions[id] = asked.name
+            clock = clock_asked(asked.name)
+            event = SlaExplained(clock=clock, reason=CAUSES[0]) if clock else Withdrawn(order=ref.id, why="asked")
+            await self._carry(At(orders=[Answer(ref, id, event, "ann", CAUSES[0] if clock else "")]))
 
     def parked(self) -> list[Ref]:
         return sorted({row.ref for row in self._world.database.waiting.values() if row.outcome is Outcome.PARKED})

@@ -8,11 +8,13 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import structlog
 
 from stream.adapters.memory_outbox import MemoryTimetable
 from stream.core.outcome import Outcome
+from stream.runtime import notifier
 from tests.simulation.app import handlers
 from tests.simulation.course import FAR, SPAN, Course
 from tests.simulation.loop import SeededLoop, StuckError
@@ -23,6 +25,9 @@ from tests.simulation.world import Adapters, World
 
 PATIENCE = 60.0
 """Virtual seconds after the last fault within which everything has to be done."""
+
+SOON = timedelta(seconds=2)
+"""After which whoever has a notice in hand and does not settle it is given up."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,14 @@ def play(seed: int, adapters: Adapters | None = None, *, keep: bool = False) -> 
 @contextmanager
 def _quiet() -> Generator[None]:
     """The collector runs between seeds, never within one; the log is ours for that long."""
-    before, collecting = structlog.get_config(), gc.isenabled()
+    before, collecting, ttl = structlog.get_config(), gc.isenabled(), notifier.TTL
     gc.disable()
+    notifier.TTL = SOON
     try:
         yield
     finally:
         structlog.configure(**before)
+        notifier.TTL = ttl
         if collecting:
             gc.enable()
 
@@ -113,4 +120,6 @@ async def _unsettled(world: World, timetable: MemoryTimetable) -> str:
         return f"unsent: {sorted(unsent)}"
     if any(row.outcome is Outcome.PARKED for row in db.waiting.values()):
         return "parked"
+    if any(row.status == "waiting" for row in db.notices.values()):
+        return "untold"
     return "timers" if any(timer.due for timer in db.timers.values()) else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, TypeVar, cast
@@ -18,6 +19,7 @@ from stream.core.errors import UnavailableError, UncertainError
 from stream.core.order import Claim
 from stream.core.record import TopicPartition
 from stream.ports import Assignment, Outgoing, Publisher, Refusal, Round, Slice, Transaction
+from stream.ports.notices import Delivery, Fate, Leased
 from tests.simulation.app import handlers
 from tests.simulation.program import LAST, Program
 
@@ -78,6 +80,25 @@ def _passed_on(name: str, member: Callable[..., Any]) -> Callable[..., Any]:
         return await self.go(name, lambda: member(self.inner, *args, **named))
 
     return call if inspect.iscoroutinefunction(member) else plain
+
+
+class Post:
+    """Carries notices to owners, who live elsewhere: what was told is told, also where nobody hears of it. See `ports.notices.Messenger`."""
+
+    def __init__(self, told: Counter[str], program: Program) -> None:
+        self._told, self._program = told, program
+
+    async def send(self, leased: Leased) -> Delivery:
+        try:
+            await self._program.reach("tell")
+            self._told[leased.notice.key] += 1
+            await self._program.reach("tell.")
+        except UnavailableError as error:
+            return Delivery(Fate.AGAIN, str(error))
+        return Delivery(Fate.SENT)
+
+    async def close(self) -> None:
+        """Nothing to let go of."""
 
 
 # -- the database ----------------------------------------------------------------------------------------------------------------------

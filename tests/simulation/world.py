@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -11,21 +12,24 @@ from random import Random
 
 from stream.adapters.memory_database import MemoryDatabase
 from stream.adapters.memory_log import MemoryBroker, MemoryLog, MemoryPublisher
+from stream.adapters.memory_notices import MemoryNotices
 from stream.adapters.memory_outbox import MemoryOutbox, MemoryTimetable
 from stream.adapters.memory_store import MemoryStore
 from stream.core.changes import Changes
 from stream.core.order import Claim
 from stream.core.record import Header, TopicPartition
 from stream.ports import Log, Outbox, Outgoing, Publisher, Slice, Store
+from stream.ports.notices import Notices
 from stream.ports.timetable import Timetable
 from stream.runtime import waiting
 from stream.runtime.app import Parts, run
+from stream.runtime.notifier import Telling
 from stream.runtime.settings import Settings
 from tests.simulation.app import PARTITIONS, app, handlers
 from tests.simulation.loop import SeededLoop
 from tests.simulation.program import SESSION, Fault, Program, Servers
 from tests.simulation.trace import Trace
-from tests.simulation.wires import Session, WiredLog, WiredOutbox, WiredPublisher, WiredStore, wired
+from tests.simulation.wires import Post, Session, WiredLog, WiredOutbox, WiredPublisher, WiredStore, wired
 
 GROUP = app.name
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -38,6 +42,7 @@ class Adapters:
     store: Callable[[MemoryDatabase], Store] = MemoryStore
     outbox: Callable[[MemoryDatabase], Outbox] = MemoryOutbox
     timetable: Callable[[MemoryDatabase], Timetable] = MemoryTimetable
+    notices: Callable[[MemoryDatabase], Notices] = MemoryNotices
     log: Callable[[MemoryBroker], Log] = MemoryLog
     publisher: Callable[[MemoryBroker], Publisher] = MemoryPublisher
     wired_store: type[WiredStore] = WiredStore
@@ -71,7 +76,8 @@ class Silent:
 class World:
     """Lives on one loop. `settings` are those of every program.
 
-    `advances`: (shard, epoch) of each round a relay took note of; `heads`: the event ids of parked rows that people's orders named.
+    `advances`: (shard, epoch) of each round a relay took note of; `heads`: the event ids of parked rows that people's orders named;
+    `questions`: the names of the tasks that they answered. `told`: how often owners were told, by key.
     """
 
     def __init__(self, seed: int, loop: SeededLoop, trace: Trace, settings: Settings, adapters: Adapters) -> None:
@@ -85,6 +91,8 @@ class World:
         self.commits: list[Commit] = []
         self.advances: list[tuple[int, int]] = []
         self.heads: dict[int, str] = {0: ""}
+        self.questions: dict[int, str] = {}
+        self.told: Counter[str] = Counter()
         self._members: dict[Program, list[MemoryLog]] = {}
         self._runs: dict[Program, asyncio.Task[None]] = {}
         self._births = 0
@@ -128,6 +136,11 @@ class World:
             publisher=lambda: self._publisher(program),
             outbox=lambda: wired(self.adapters.outbox(self.database), program, WiredOutbox, advanced=self.advances),
             timetable=lambda: wired(self.adapters.timetable(self.database), program),
+            telling=Telling(
+                notices=lambda: wired(self.adapters.notices(self.database), program),
+                messengers=lambda: {"log": Post(self.told, program)},
+                every=0.2,
+            ),
             telemetry=Silent(self.trace),
             sampling=lambda trace_id: True,
             owner=program.name,
