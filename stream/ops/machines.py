@@ -99,7 +99,13 @@ def _timers(machine: AnyMachine, rows: Sequence[dict[str, Any]], entities: int) 
             if name not in machine.dials:
                 yield Finding(machine.name, "clock_gone", repr(clock), row["n"], "declared no more: it ends without a word, at its next rung or move")
         elif name.startswith("after ") and not any(machine.row_after(state, name) for state in machine.afters):
-            yield Finding(machine.name, "after_gone", repr(name), row["n"], "no such row any more: nothing happens when it falls due")
+            yield Finding(
+                machine.name,
+                "after_gone",
+                repr(name),
+                row["n"],
+                "no such row any more: nothing happens when it falls due; of a state that is no more, it stays due",
+            )
     for timer, dial in machine.dials.items():
         if dial.across and timer not in stored and entities:
             yield Finding(machine.name, "clock_begins", repr(dial.name), entities, "new: it begins with each one's next move into another state")
