@@ -6,7 +6,7 @@ What is done is a row of failpoints, led by `desk/`; what is only looked at is n
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from unittest.mock import patch
@@ -41,12 +41,10 @@ class Person:
     async def work(self, stop: Stop) -> None:
         """Until the stop: what fails is looked at again."""
         while not stop:
-            try:
+            with suppress(StreamError, PlantedError):
                 for task in await read_tasks(self.site, Wanted(), MOST):
                     await self._again(task)
-            except (StreamError, PlantedError):
-                await stop.pause(0.1)
-            await stop.pause(0.1)
+            await stop.pause(0.2)
 
     async def _again(self, task: TaskLine) -> None:
         """Of what comes in between (the clock, a rival, a busy entity) a person reads, and looks again later."""
