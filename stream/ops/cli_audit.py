@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from stream.core.errors import ConfigurationError
 from stream.ops.audit import audit_tables, read_orders, verify_history
-from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, no
-from stream.ops.eventlog import Form, Wanted, Written, export
-from stream.ops.render import Output, note, progress, show, table
+from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, muted, no
+from stream.ops.eventlog import Form, Out, Wanted, Written, export
+from stream.ops.render import Output, note, progress, show, shown, table
 from stream.ops.site import read_site
 
 audit = group("The audit: what people ordered, and whether the history is as it was written.\n\nExample: stream audit verify")
@@ -75,25 +76,39 @@ def export_log(
     Examples: stream audit export --format xes --to march.xes --since 2026-03-01 --until 2026-04-01 · stream audit export --format ocel --to all.json
     """
     site, wanted = read_site({"app": app}), Wanted(machine, instant(since), instant(until), refused)
-    with progress() as tell, _written(to) as out:
+    with _written(to) as out, progress(hidden=to is None and sys.stdout.isatty()) as tell:
         done: Written = awaited(export(site.postgres, site.app, wanted, form, out, lambda n: tell("events", n, 0) if n % 1000 == 0 else None))
     note(f"{done.events:,} events of {done.cases:,} entities")
 
 
 @contextmanager
-def _written(to: Path | None) -> Generator[TextIO]:
-    """The file appears when it is whole: what is ended in the middle leaves nothing that looks like a log."""
-    if to is None:
-        yield sys.stdout
-        return
-    part = to.with_name(f"{to.name}.part")
+def _written(to: Path | None) -> Generator[Out]:
+    """A file appears when it is whole: what is ended in the middle leaves nothing that looks like a log."""
     try:
-        out = part.open("w", encoding="utf-8", newline="")
+        if to is None:
+            yield shown(sys.stdout)
+            sys.stdout.flush()
+        else:
+            with _replaced(to) as out:
+                yield out
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise ConfigurationError(f"--to {to}: {error.strerror}") from None
+        if to is None:
+            muted()
+        raise ConfigurationError(f"{f'--to {to}' if to else 'stdout'}: {error.strerror or error}") from None
+
+
+@contextmanager
+def _replaced(to: Path) -> Generator[TextIO]:
+    # Of a link, what it leads to is written anew; a device or a folder must not be.
+    whole = Path(os.path.realpath(to))
+    if (to.exists() or to.is_symlink() or not whole.name) and not whole.is_file():
+        raise ConfigurationError(f"--to {to}: it is there, and no file that can be written anew")
+    part = whole.with_name(f"{whole.name}.{os.getpid()}.part")
     try:
-        with out:
+        with part.open("w", encoding="utf-8", newline="") as out:
             yield out
-        part.replace(to)
+        part.replace(whole)
     finally:
         part.unlink(missing_ok=True)

@@ -37,8 +37,8 @@ class Commands(TyperGroup):
             complain(explained(error))
             raise typer.Exit(2 if isinstance(error, ConfigurationError | DefinitionError) else 1) from None
         except BrokenPipeError:
-            # Whoever read our answer has seen enough; nothing more is to be flushed into the closed pipe.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            # Whoever read our answer has seen enough.
+            muted()
             raise typer.Exit(0) from None
 
 
@@ -49,6 +49,11 @@ def explained(error: StreamError) -> str:
         return str(error)
     setting = "STREAM_DATABASE_URL" if "database" in str(error) else "STREAM_KAFKA"
     return f"{error}: is it up, and is {setting} right? (`stream config show`; `stream dev up` starts a local stack)"
+
+
+def muted() -> None:
+    """Nothing more is to be flushed into a stdout that takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def group(help: str) -> typer.Typer:

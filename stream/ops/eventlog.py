@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, TextIO
+from typing import Any, Protocol
 from xml.sax.saxutils import quoteattr
 
 import msgspec
@@ -31,7 +31,7 @@ COLUMNS = (
     *("case", "activity", "time", "resource", "owner", "machine", "entity_id", "n", "outcome", "reason", "from_state", "to_state"),
     *("event_id", "source", "at", "door", "correlation_id", "causation_id", "trace_id"),
 )
-_FORMULA = re.compile(r"^[=+\-@\t\r]")
+_FORMULA = re.compile(r"^[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 # What no XML 1.0 can hold, escaped or not.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _UNKNOWN = "\ufffd"
@@ -47,6 +47,12 @@ _XES = """<?xml version="1.0" encoding="UTF-8"?>
 
 BY_CASE, BY_EVENT = ("log_by_case", "more_by_case"), ("log_by_event", "more_by_event")
 """Cases and their rows in order; or source and id, so that the rows of one event stand together."""
+
+
+class Out(Protocol):
+    """Where a log is written."""
+
+    def write(self, text: str, /) -> object: ...
 
 
 class Form(StrEnum):
@@ -93,7 +99,7 @@ class _Source:
                 }
 
 
-async def export(settings: PostgresSettings, app: App, wanted: Wanted, form: Form, out: TextIO, progress: Progress) -> Written:
+async def export(settings: PostgresSettings, app: App, wanted: Wanted, form: Form, out: Out, progress: Progress) -> Written:
     """Write all of it to `out`. `progress` is told how many events are written. Raises `UnavailableError`."""
     write = {Form.CSV: _csv, Form.XES: _xes, Form.OCEL: _ocel}[form]
     async with _snapshot(settings) as connection:
@@ -111,7 +117,7 @@ async def _snapshot(settings: PostgresSettings) -> AsyncGenerator[Connection]:
         await connection.close()
 
 
-async def _csv(source: _Source, out: TextIO, progress: Progress) -> Written:
+async def _csv(source: _Source, out: Out, progress: Progress) -> Written:
     writer, told, case = csv.writer(out), Written(), ""
     writer.writerow(COLUMNS)
     async for row in source.rows(BY_CASE):
@@ -132,7 +138,7 @@ def _instant(at: datetime) -> str:
     return at.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-async def _xes(source: _Source, out: TextIO, progress: Progress) -> Written:
+async def _xes(source: _Source, out: Out, progress: Progress) -> Written:
     told, case = Written(), ""
     out.write(_XES)
     async for row in source.rows(BY_CASE):
@@ -162,7 +168,7 @@ def _attribute(key: str, value: str) -> str:
     return f"<string key={quoteattr(key)} value={quoteattr(_NO_XML.sub(_UNKNOWN, value))}/>"
 
 
-async def _ocel(source: _Source, out: TextIO, progress: Progress) -> Written:
+async def _ocel(source: _Source, out: Out, progress: Progress) -> Written:
     """Objects with the states they were in, then events with their objects; the types, known by then, at the end."""
     told, machines, kinds = Written(), dict[str, None](), dict[str, None]()
     out.write('{"objects":[')
@@ -202,11 +208,14 @@ async def _cases(source: _Source) -> AsyncGenerator[Row]:
 
 async def _events(source: _Source) -> AsyncGenerator[Row]:
     event: Row = {}
+    known = ("", "")
     async for row in source.rows(BY_EVENT):
-        id = f"{row['source']} {row['event_id']}"
-        if id != event.get("id"):
+        if (row["source"], row["event_id"]) != known:
             if event:
                 yield event
+            known = (row["source"], row["event_id"])
+            # A blank of the source would be taken for the one between the two.
+            id = f"{row['source'].replace(' ', '%20')} {row['event_id']}"
             said = [{"name": name, "value": row[name]} for name in ("resource", "source", "correlation_id", "trace_id")]
             event = {"id": id, "type": row["activity"], "time": _instant(row["time"]), "attributes": said, "relationships": []}
         event["relationships"].append({"objectId": row["case"], "qualifier": row["outcome"]})
@@ -214,7 +223,7 @@ async def _events(source: _Source) -> AsyncGenerator[Row]:
         yield event
 
 
-def _item(out: TextIO, value: Row, *, first: bool) -> None:
+def _item(out: Out, value: Row, *, first: bool) -> None:
     out.write("\n" if first else ",\n")
     out.write(_json(value))
 

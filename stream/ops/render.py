@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence, Sized
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TypeAlias, cast
+from typing import TextIO, TypeAlias, cast
 
 import msgspec
 import orjson
@@ -104,6 +104,21 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(lambda m: f"\\x{ord(m[0]):02x}", text)
 
 
+class _Shown:
+    """A terminal that is written to line by line, and obeys nothing of it."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+
+    def write(self, text: str, /) -> int:
+        return self._terminal.write("\n".join(safe(line) for line in text.replace("\r\n", "\n").split("\n")))
+
+
+def shown(out: TextIO) -> TextIO | _Shown:
+    """Where data can be written as it is: a terminal gets what it could obey written out."""
+    return _Shown(out) if out.isatty() else out
+
+
 def duration(span: timedelta) -> str:
     """The two largest units: `3d 4h`, `12m 5s`, `0.4s`."""
     total = abs(span).total_seconds()
@@ -133,9 +148,10 @@ def explain_none(found: Sized, slip: str) -> None:
 
 
 @contextmanager
-def progress() -> Generator[Callable[[str, int, int], None]]:
+def progress(*, hidden: bool = False) -> Generator[Callable[[str, int, int], None]]:
     """Takes what is being done, how much of it and of how much (0: nobody knows), and shows it on stderr where that is a terminal."""
-    with Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()) as bar:
+    # The library would send what is written to stdout meanwhile to its own console, and so past the file or pipe it is meant for.
+    with Progress(console=Console(stderr=True), transient=True, disable=hidden or not sys.stderr.isatty(), redirect_stdout=False) as bar:
         task = bar.add_task("")
 
         def tell(what: str, done: int, whole: int) -> None:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
+import os
+import pty
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -74,12 +79,12 @@ def test_ocel_has_an_event_once_with_all_its_objects(at_database: Stream, played
     assert all({a["name"] for a in one["attributes"]} <= declared[one["type"]] for one in (*log["objects"], *log["events"]))
 
 
-@pytest.mark.parametrize("id", ["=cmd|' /C calc'!A0", "+1", "-1", "@x", 'a"<b>&\t\n', "\x1b[31m\x01", "\u202egnp", "\ufffe"])
+@pytest.mark.parametrize("id", ["=cmd|' /C calc'!A0", "+1", "-1", "@x", "\n=1", "\uff1d1", 'a"<b>&\t\n', "\x1b[31m\x01", "\u202egnp", "\ufffe"])
 def test_what_events_hold_breaks_no_format(at_database: Stream, played: str, database: str, id: str) -> None:
     quoted = id.replace("'", "''")
     tamper(database, f"update history set actor = '{quoted}', source = '{quoted}' where entity_id = 'l1'")
     row = table(at_database)[0]
-    assert row["resource"] == (f"'{id}" if id[0] in "=+-@" else id)
+    assert row["resource"] == (f"'{id}" if id[0] in "=+-@\n\uff1d" else id)
     xes = at_database("audit", "export", "--format", "xes").stdout.split("?>", 1)[1]
     told = {a.attrib["value"] for a in ElementTree.fromstring(xes).iter() if a.attrib.get("key") == "org:resource"}
     assert {"".join("\ufffd" if c in "\x1b\x01\ufffe" else c for c in id)} < told
@@ -95,6 +100,71 @@ def test_a_file_is_there_when_it_is_whole(at_database: Stream, played: str, tmp_
     assert [path.name for path in tmp_path.glob("log*")] == [to.name]
     refused = at_database("audit", "export", "--to", str(tmp_path / "none" / "log"))
     assert (refused.exit_code, "No such file or directory" in refused.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("made", ["folder", "pipe", "nothing", "loop"])
+def test_what_is_no_file_is_not_replaced(at_database: Stream, played: str, tmp_path: Path, made: str) -> None:
+    to = Path("/") if made == "nothing" else tmp_path / "log"
+    if made == "folder":
+        to.mkdir()
+    elif made == "pipe":
+        os.mkfifo(to)
+    elif made == "loop":
+        to.symlink_to(to)
+    before = to.lstat().st_mode
+    said = at_database("audit", "export", "--to", str(to))
+    assert (said.exit_code, said.stderr) == (2, f"--to {to}: it is there, and no file that can be written anew\n")
+    assert (to.lstat().st_mode, list(tmp_path.glob("*.part"))) == (before, [])
+
+
+def test_of_a_link_the_file_is_replaced(at_database: Stream, played: str, tmp_path: Path) -> None:
+    link, file = tmp_path / "latest", tmp_path / "log"
+    file.write_text("before")
+    link.symlink_to("log")
+    assert at_database("audit", "export", "--to", str(link)).exit_code == 0
+    assert (link.is_symlink(), file.read_text().startswith("case,")) == (True, True)
+
+
+def test_a_source_with_a_blank_makes_no_two_events_one(at_database: Stream, played: str, database: str) -> None:
+    tamper(database, "update history set source = '/test a', event_id = 'b' where event_id = 'e1'")
+    tamper(database, "update history set source = '/test', event_id = 'a b' where event_id = 'e4'")
+    assert {e["id"] for e in ocel(at_database)["events"]} == {"/test%20a b", "/test a b", "/test e2"}
+
+
+def at_terminal(stdout: int | None) -> bytes:
+    """What the command wrote to a terminal that is its stderr, and its stdout too where there is no other."""
+    ours, theirs = pty.openpty()
+    words = (sys.executable, "-c", "from stream.ops.cli import main; main()", "audit", "export")
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=theirs if stdout is None else stdout, stderr=theirs) as process:
+        os.close(theirs)
+        told = b""
+        with contextlib.suppress(OSError):  # the other end is closed
+            while more := os.read(ours, 65536):
+                told += more
+        os.close(ours)
+    assert process.returncode == 0, told
+    return told
+
+
+def test_what_is_sent_to_a_file_from_a_terminal_is_in_the_file(at_database: Stream, played: str, tmp_path: Path) -> None:
+    with (tmp_path / "log.csv").open("wb") as out:
+        told = at_terminal(out.fileno())
+    assert (tmp_path / "log.csv").read_text(encoding="utf-8") == at_database("audit", "export").stdout
+    assert b"lamp/l1" not in told
+
+
+def test_a_terminal_obeys_nothing_that_events_hold(at_database: Stream, played: str, database: str) -> None:
+    tamper(database, "update history set actor = e'\\x1b[31mred' where entity_id = 'l1'")
+    told = at_terminal(None)
+    assert (told.count(b"\\x1b[31mred"), told.count(b"\x1b")) == (2, 0)
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no full device here")
+def test_a_stdout_that_is_full_is_told_in_a_line(at_database: Stream, played: str) -> None:
+    words = (sys.executable, "-c", "from stream.ops.cli import main; main()", "audit", "export")
+    with Path("/dev/full").open("wb") as out:
+        done = subprocess.run(words, stdout=out, stderr=subprocess.PIPE, check=False)
+    assert (done.returncode, done.stderr) == (2, b"stdout: No space left on device\n")
 
 
 @pytest.mark.parametrize("form", ["csv", "xes", "ocel"])
