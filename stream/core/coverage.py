@@ -46,10 +46,10 @@ def coverage(machine: AnyMachine, taken: Iterable[Taken]) -> list[Covered]:
 
 
 def _ways(rows: Sequence[Covered], move: Taken) -> list[list[Covered]]:
-    """Those that end where it ended: at once if any does, else by rows that settle."""
+    """Those that end where it ended: at once, or by rows that settle."""
     first = [one for one in rows if one.row.source == move.source and _is_on(one.row, move.event)]
     at_once = [[one] for one in first if one.row.target == move.target]
-    return at_once or [[one, *way] for one in first if (way := _settled(rows, one.row.target, move.target))]
+    return at_once + [[one, *way] for one in first if (way := _settled(rows, one.row.target, move.target))]
 
 
 def _is_on(row: RowShown, event: str) -> bool:

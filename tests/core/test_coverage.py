@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stream import Machine, opens
 from stream.core.coverage import Taken, coverage
-from tests.core.jobs import Job, JobOpened, JobStarted, closed, job, make, new
+from tests.core.jobs import Job, JobOpened, JobStarted, closed, job, make, new, paused
 
 
 def counted(*taken: Taken) -> dict[tuple[str, str, str, str], tuple[int, int]]:
@@ -12,9 +12,9 @@ def counted(*taken: Taken) -> dict[tuple[str, str, str, str], tuple[int, int]]:
 
 
 def test_a_birth_a_move_and_a_stay_are_counted() -> None:
-    assert counted(Taken("", "job.opened", "new", 7), Taken("new", "job.started", "checked", 2), Taken("working", "part.came", "working", 3)) == {
+    assert counted(Taken("", "job.opened", "new", 7), Taken("new", "job.started", "working", 2), Taken("working", "part.came", "working", 3)) == {
         ("", "job.opened", "new", ""): (7, 0),
-        ("new", "job.started", "checked", "is_big"): (2, 0),
+        ("new", "job.started", "working", "is_small"): (2, 0),
         ("working", "part.came", "working", ""): (3, 0),
     }
 
@@ -44,6 +44,20 @@ def test_rows_that_leave_the_same_trace_share_it() -> None:
     rows = (opens(JobOpened, to=new, then=make), new.on(JobStarted, to=closed, when=twin), new.on(JobStarted, to=closed))
     found = coverage(Machine("job", data=Job, events=job.events, transitions=rows), [Taken("new", "job.started", "closed", 3)])
     assert [(c.n, c.shared) for c in found] == [(0, 0), (3, 3), (3, 3)]
+
+
+def test_a_row_that_leads_there_shares_with_one_that_settles_there() -> None:
+    def big(j: Job, e: JobStarted) -> bool:
+        return j.size > 9
+
+    rows = (
+        opens(JobOpened, to=new, then=make),
+        new.on(JobStarted, to=closed, when=big),
+        new.on(JobStarted, to=paused),
+        paused.settles(to=closed, when=bool),
+    )
+    found = coverage(Machine("job", data=Job, events=job.events, transitions=rows), [Taken("new", "job.started", "closed", 3)])
+    assert [(c.n, c.shared) for c in found] == [(0, 0), (3, 3), (3, 3), (3, 3)]
 
 
 def test_every_row_is_listed_and_most_were_not_taken() -> None:
