@@ -17,8 +17,8 @@ from stream.core.errors import ConfigurationError
 from stream.ops.audit import audit_tables, read_orders, verify_history
 from stream.ops.command import AppOption, LimitOption, OutputOption, awaited, group, instant, muted, no
 from stream.ops.eventlog import Form, Out, Wanted, Written, export
-from stream.ops.render import Output, note, progress, show, shown, table
-from stream.ops.site import read_site
+from stream.ops.render import Output, explain_none, note, progress, show, shown, table
+from stream.ops.site import read_site, unknown
 
 audit = group("The audit: what people ordered, and whether the history is as it was written.\n\nExample: stream audit verify")
 
@@ -79,6 +79,7 @@ def export_log(
     with _written(to) as out, progress(hidden=to is None and sys.stdout.isatty()) as tell:
         done: Written = awaited(export(site.postgres, site.app, wanted, form, out, lambda n: tell("events", n, 0) if n % 1000 == 0 else None))
     note(f"{done.events:,} events of {done.cases:,} entities")
+    explain_none(range(done.events), unknown(site, machine))
 
 
 @contextmanager
