@@ -34,12 +34,16 @@ class ClockShown(msgspec.Struct, frozen=True):
 
 
 class TaskShown(msgspec.Struct, frozen=True):
-    """A task as a reader meets it; a question made by a function is that function's name. `within` is "" for whenever."""
+    """A task as a reader meets it; a question made by a function is that function's name. `within` is "" for whenever.
+
+    `calendar` names whose working time counts; "" for elapsed time.
+    """
 
     question: str
     answers: tuple[str, ...]
     owner: str
     within: str
+    calendar: str
     escalate_to: str
     reasons: tuple[str, ...]
     priority: str
@@ -135,16 +139,26 @@ def _state(machine: AnyMachine, state: State[Any]) -> StateShown:
     owner = state.owner.name if state.owner else ""
     ignores, defers = (tuple(wire_type(kind) or kind.__name__ for kind in kinds) for kinds in (state.ignores, state.defers))
     sla = _clock(machine.dials[timer_of(state.name)]) if state.sla else None
-    return StateShown(state.name, owner, sla, _task(state), ignores, defers, state.final)
+    return StateShown(state.name, owner, sla, _task(machine, state), ignores, defers, state.final)
 
 
-def _task(state: State[Any]) -> TaskShown | None:
+def _task(machine: AnyMachine, state: State[Any]) -> TaskShown | None:
     if (task := state.task) is None:
         return None
     question = task.question if isinstance(task.question, str) else _length(task.question)
     priority = str(task.priority) if isinstance(task.priority, int) else _length(task.priority)
     within, told = (_length(task.within), task.escalate_to) if task.within else ("", None)
-    return TaskShown(question, types_of(task), task.asked_of(state.owner), within, told.name if told else "", task.reasons, priority)
+    hours = machine.dials[timer_of(f"{state.name} task")].target.calendar if task.within else None
+    return TaskShown(
+        question,
+        types_of(task),
+        task.asked_of(state.owner),
+        within,
+        hours.name if hours else "",
+        told.name if told else "",
+        task.reasons,
+        priority,
+    )
 
 
 def _clock(dial: Dial) -> ClockShown:
@@ -187,7 +201,8 @@ def _title(state: StateShown) -> str:
 
 
 def _asks(task: TaskShown) -> str:
-    within = f" within {task.within}" if task.within else ""
+    working = f" of {task.calendar} time" if task.calendar else ""
+    within = f" within {task.within}{working}" if task.within else ""
     to = f" else {task.escalate_to}" if task.escalate_to else ""
     reasons = f", with a reason: {', '.join(task.reasons)}" if task.reasons else ""
     return f"  asks {task.owner}: {task.question} {' or '.join(task.answers)}{within}{to}{reasons}"

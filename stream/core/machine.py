@@ -113,8 +113,9 @@ class Machine(Generic[D]):
 
     def in_hours_of(self, calendar_of: Callable[[str], Calendar | None]) -> Machine[D]:
         """The machine, in which an SLA or a task without a calendar of its own counts the working time of whoever has the turn, if that is known."""
-        dials = {timer: self._worked(dial, calendar_of) for timer, dial in self.dials.items()}
-        if all(dials[timer] is dial for timer, dial in self.dials.items()):
+        # From the table itself: a machine that comes from another App has the hours of that one.
+        dials = {timer: self._worked(dial, calendar_of) for timer, dial in _dials(self).items()}
+        if all(dials[timer].target.calendar is dial.target.calendar for timer, dial in self.dials.items()):
             return self
         made = copy(self)
         _set(made, "dials", dials)

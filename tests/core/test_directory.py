@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import msgspec
 import pytest
 
@@ -187,11 +189,21 @@ def test_a_task_counts_the_hours_of_whoever_is_asked() -> None:
     )
     rows = (opens(Built, to=shut, then=build), shut.on(Opened, to=open))
     machine = Machine("door", data=Door, events=(DoorEvent,), transitions=rows)
-    play = Play(App("house", machines=(machine,), owners=parse_owners(HOURS)))
+    app = App("house", machines=(machine,), owners=parse_owners(HOURS))
+    assert "  asks desk: Open? door.opened within 2 hours of day time\n" in text(app.machines[0])
+    play = Play(app)
     play.send((Built(door="d"), 0, "b"))
     assert play.entities[Ref("door", "d")].timers == {"sla shut task": at(2 * 24 * 60 + 60)}
     # Another App with the same machine has hours, or none, of its own.
     assert all(dial.target.calendar is None for dial in machine.dials.values())
+
+
+@pytest.mark.parametrize(("owners", "due"), [("", 120), (HOURS.replace("12:00-13:00", "12:00-14:00"), 120), (HOURS, 2 * 24 * 60 + 60)])
+def test_a_machine_of_another_app_has_the_hours_of_this_one(owners: str, due: int) -> None:
+    app = watched(HOURS, Sla(hours(2))).app
+    play = Play(replace(app, owners=parse_owners(owners)))
+    play.send((Built(door="d"), 0, "b"))
+    assert play.entities[Ref("door", "d")].timers["sla shut"] == at(due)
 
 
 @pytest.mark.parametrize(
