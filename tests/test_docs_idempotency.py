@@ -26,9 +26,9 @@ def test_the_table_of_the_page_is_what_happens() -> None:
         headers = [(f"ce_{name}", text.encode()) for name, text in said.items()]
         changes = play.take([Record("accounts", 0, n, int(time.timestamp() * 1000), b"A", data.encode(), headers)])
         counted = changes.counts.popitem()[1]
-        found = next((word for word in ("duplicate", "conflict") if counted[word]), "")
+        found = next((word for word in ("admitted", "duplicate", "conflict") if counted[word]), "")
         letters = [letter.reason.value for letter in changes.dead]
         assert letters == {"conflict": ["id_conflict"], "too_old": ["too_old"]}.get(verdict, [])
-        assert (found or ("too_old" if letters else "new")) == verdict
+        assert (found or letters[0]) == verdict
         assert (play.data(ID)["notes"], play.data(ID)["cents"]) == (int(notes), int(cents)), (day, source, id)
-    assert len(play.all.history) == sum(row[5] == "new" for row in rows)
+    assert len(play.all.history) == sum(row[5] == "admitted" for row in rows)
