@@ -12,7 +12,7 @@ from stream.core.machine import AnyMachine
 from stream.ops import machines as changes
 from stream.ops.cli_desk import ReasonOption, YesOption, checked_reason
 from stream.ops.command import AppOption, OutputOption, awaited, instant, no
-from stream.ops.orders import Note
+from stream.ops.orders import Note, order_all, rehearse_all
 from stream.ops.render import Output, note, progress, show
 from stream.ops.site import Site, actor, read_site
 
@@ -65,6 +65,7 @@ def apply(
     move: Annotated[str | None, typer.Option(metavar="OLD=NEW", help="From which state, there or no more, into which one.")] = None,
     data: Annotated[bool, typer.Option("--data", help="Store the data of all that an older version wrote as this one has it.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=1000, help="How many in a transaction.")] = 200,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all of it batch by batch, undo each, and say what would come of it.")] = False,
     yes: YesOption = False,
     app: AppOption = None,
     output: OutputOption = Output.TABLE,
@@ -84,25 +85,25 @@ def apply(
     if bool(move) == data:
         raise ConfigurationError("say what to apply: --move OLD=NEW for a state, or --data for the layout of stored data")
     if move:
-        waiting, said, work = _moving(site, found, move, why, batch)
+        waiting, said, work = _moving(site, found, move, why)
     else:
-        waiting, said, work = _lifting(site, found, why, batch)
+        waiting, said, work = _lifting(site, found, why)
     note(f"{waiting:,} of {machine} {said}")
-    if not yes and not typer.confirm("Do it?", err=True):
+    if not dry_run and not yes and not typer.confirm("Do it?", err=True):
         no("nothing was done")
     with progress() as tell:
-        done = awaited(work(_counted(tell, "done", waiting)))
+        done = awaited(work(changes.Batches(batch, _counted(tell, "done", waiting), rehearse_all if dry_run else order_all)))
     show(output, done)
     if output is Output.TABLE:
-        note(f"{done.done:,} done")
+        note(f"{done.done:,} would go; nothing was done" if dry_run else f"{done.done:,} done")
     if done.left:
         no(f"{done.left:,} would not go: {'; '.join(done.why)}")
 
 
-Work = Callable[[changes.Progress], Coroutine[Any, Any, changes.Applied]]
+Work = Callable[[changes.Batches], Coroutine[Any, Any, changes.Applied]]
 
 
-def _moving(site: Site, machine: AnyMachine, move: str, why: str, batch: int) -> tuple[int, str, Work]:
+def _moving(site: Site, machine: AnyMachine, move: str, why: str) -> tuple[int, str, Work]:
     """How many, what is said of it, and the work."""
     old, divided, new = move.partition("=")
     if not divided:
@@ -112,16 +113,16 @@ def _moving(site: Site, machine: AnyMachine, move: str, why: str, batch: int) ->
     if not waiting:
         no(f"no {machine.name} is in {old!r}")
     order = Note(actor(), "machines apply", machine.name, f"{old} -> {new}: {why}", {"state": old}, {"state": new})
-    return waiting, f"from {old} to {new}", lambda progress: changes.move_all(site, machine, (old, new), order, batch, progress)
+    return waiting, f"from {old} to {new}", lambda by: changes.move_all(site, machine, (old, new), order, by)
 
 
-def _lifting(site: Site, machine: AnyMachine, why: str, batch: int) -> tuple[int, str, Work]:
+def _lifting(site: Site, machine: AnyMachine, why: str) -> tuple[int, str, Work]:
     versions = awaited(changes.older_versions(site, machine))
     waiting, oldest = sum(versions.values()), min(versions, default=machine.version)
     if not waiting:
         no(f"every {machine.name} is of version {machine.version}: nothing is to be lifted")
     order = Note(actor(), "machines apply", machine.name, f"data: {why}", {"version": oldest}, {"version": machine.version})
-    return waiting, f"from version {oldest} on to {machine.version}", lambda progress: changes.lift_all(site, machine, order, batch, progress)
+    return waiting, f"from version {oldest} on to {machine.version}", lambda by: changes.lift_all(site, machine, order, by)
 
 
 def _counted(tell: Callable[[str, int, int], None], what: str, total: int) -> changes.Progress:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import msgspec
 from rich.console import RenderableType
 
+from stream.core.changes import Changes
 from stream.core.coverage import Covered, Taken, coverage
 from stream.core.errors import ConfigurationError, UnstorableError
 from stream.core.ladder import clock_of
@@ -197,8 +198,17 @@ def check_move(machine: AnyMachine, old: str, new: str) -> None:
 Orders = Sequence[Move | Lift]
 
 
-async def move_all(site: Site, machine: AnyMachine, way: tuple[str, str], order: Note, batch: int, progress: Progress) -> Applied:
-    """Every entity of one state into another, as by `entities move`; `batch` of them in a transaction with its line in the audit.
+@dataclass(frozen=True)
+class Batches:
+    """How many in a transaction, who hears how far it is, and how one is carried: by `order_all`, or by `rehearse_all` for a dry run."""
+
+    size: int
+    progress: Progress
+    carry: Callable[[Site, Orders, Note], Awaitable[Changes]] = order_all
+
+
+async def move_all(site: Site, machine: AnyMachine, way: tuple[str, str], order: Note, by: Batches) -> Applied:
+    """Every entity of one state into another, as by `entities move`; each batch with its line in the audit.
 
     May be ended at any moment and begun again: whoever is moved is not in the old state any more.
     """
@@ -206,13 +216,13 @@ async def move_all(site: Site, machine: AnyMachine, way: tuple[str, str], order:
 
     async def resting(after: str) -> Orders:
         async with questions(site.postgres) as ask:
-            found = await ask.entities(machine.name, old, Ref(machine.name, after), batch)
+            found = await ask.entities(machine.name, old, Ref(machine.name, after), by.size)
         return [Move(Ref(machine.name, entity.id), old, new, order.actor, order.reason) for entity in found]
 
-    return await _in_batches(site, resting, "entity.moved", order, progress)
+    return await _in_batches(site, resting, "entity.moved", order, by)
 
 
-async def lift_all(site: Site, machine: AnyMachine, order: Note, batch: int, progress: Progress) -> Applied:
+async def lift_all(site: Site, machine: AnyMachine, order: Note, by: Batches) -> Applied:
     """The data of every entity that an older version wrote into the present layout, final ones too; batches and ends as in `move_all`.
 
     Whatever lifts one meanwhile does it as well. Afterwards no entity needs the upcasters any more, unless an older program still writes.
@@ -220,33 +230,33 @@ async def lift_all(site: Site, machine: AnyMachine, order: Note, batch: int, pro
 
     async def older(after: str) -> Orders:
         async with questions(site.postgres) as ask:
-            rows = await ask.rows("entities_of_older_versions", machine.name, machine.version, after, batch, WEIGHT)
+            rows = await ask.rows("entities_of_older_versions", machine.name, machine.version, after, by.size, WEIGHT)
         return [Lift(Ref(machine.name, row["id"]), order.actor, order.reason) for row in rows]
 
-    return await _in_batches(site, older, "entity.lifted", order, progress)
+    return await _in_batches(site, older, "entity.lifted", order, by)
 
 
-async def _in_batches(site: Site, following: Callable[[str], Awaitable[Orders]], event: str, order: Note, progress: Progress) -> Applied:
+async def _in_batches(site: Site, following: Callable[[str], Awaitable[Orders]], event: str, order: Note, by: Batches) -> Applied:
     """`following` gives the next orders after an id, and `event` is what each comes to."""
     done, after = Applied(why=[]), ""
     while orders := await following(after):
-        left = await _left(site, orders, event, order)
+        left = await _left(lambda some: by.carry(site, some, order), orders, event)
         done.done, done.left = done.done + len(orders) - len(left), done.left + len(left)
         done.why += [f"{id}: {why}" for id, why in left.items()][: NAMED - len(done.why)]
-        progress(len(orders))
+        by.progress(len(orders))
         after = orders[-1].ref.id
     return done
 
 
-async def _left(site: Site, orders: Orders, event: str, order: Note) -> dict[str, str]:
+async def _left(carry: Callable[[Orders], Awaitable[Changes]], orders: Orders, event: str) -> dict[str, str]:
     """Carries them out, in halves where the database refuses what they cause. Who would not go, by id, and why."""
     try:
-        handled = (await order_all(site, orders, order)).handled
+        handled = (await carry(orders)).handled
     except UnstorableError as error:
         if len(orders) == 1:
             return {orders[0].ref.id: f"the database refuses it: {error}"}
         middle = len(orders) // 2
-        return {**await _left(site, orders[:middle], event, order), **await _left(site, orders[middle:], event, order)}
+        return {**await _left(carry, orders[:middle], event), **await _left(carry, orders[middle:], event)}
     went = {one.ref.id for one in handled if one.outcome is Outcome.APPLIED and one.envelope.type == event}
     refused = {one.ref.id: one.error for one in handled if one.error}
     # Nothing is said of one that somebody's event lifted meanwhile: it is as ordered.

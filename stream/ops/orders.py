@@ -7,7 +7,7 @@ fewer and fewer of them, each time without committing, until the most that it ta
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 import anyio
@@ -122,6 +122,19 @@ async def carry_out(site: Site, door: Door, notes: Sequence[Note], by: PostgresS
 async def order_all(site: Site, orders: Sequence[Move | Lift], note: Note) -> Changes:
     """Orders in one transaction, with one line in the audit; each is done only where it still fits its entity."""
     return (await carry_out(site, Desk(orders=orders), [note]))[1]
+
+
+async def rehearse_all(site: Site, orders: Sequence[Move | Lift], note: Note) -> Changes:
+    """What `order_all` would come to: all of it is done, and undone."""
+    seen: list[Changes] = []
+
+    def look(changes: Changes) -> None:
+        seen.append(changes)
+        raise _WouldDoError
+
+    with suppress(_WouldDoError):
+        await carry_out(site, Desk(orders=orders), [note], AgreedStore(site.postgres, look))
+    return seen[-1]
 
 
 async def _up_to(site: Site, retry: Retry, carry: Carry, error: UnstorableError) -> Retry:

@@ -15,7 +15,7 @@ from stream.core.changes import Changes
 from stream.core.errors import UnavailableError
 from stream.core.order import Lift, Move
 from stream.ops import machines
-from stream.ops.machines import move_all
+from stream.ops.machines import Batches, move_all
 from stream.ops.orders import Note, order_all
 from stream.ops.site import Site, load_app, read_site
 from tests.conftest import order
@@ -84,7 +84,7 @@ def test_it_may_be_ended_in_the_middle_and_begun_again(changed: Stream, monkeypa
             raise UnavailableError("gone")
 
         with pytest.raises(UnavailableError):
-            await move_all(site, lamp, ("on", "lit"), Note("ann", "machines apply", "lamp", "x"), 3, stop)
+            await move_all(site, lamp, ("on", "lit"), Note("ann", "machines apply", "lamp", "x"), Batches(3, stop))
 
     asyncio.run(half())
     assert states(changed).count("lit") == 3
@@ -168,6 +168,18 @@ def test_data_that_cannot_be_lifted_is_named_and_left(rebuilt: Stream, database:
     assert (done.exit_code, msgspec.json.decode(done.stdout, type=dict[str, Any])["left"]) == (1, 1)
     assert "l3: its data, of version 1, could not be lifted to Lamp: ZeroDivisionError" in done.stderr
     assert planned(rebuilt)["data_unfit"][1] == 1
+
+
+def test_a_dry_run_says_who_would_go_and_changes_nothing(rebuilt: Stream, database: str) -> None:
+    asyncio.run(order(database, """update stream.entity set data = '{"lamp":"l3","power":9}' where id = 'l3'"""))
+    for words, done in ((("--data",), 7), (("--move", "on=lit"), 6)):
+        tried = rebuilt("machines", "apply", "lamp", *words, "--reason", "x", "--dry-run", "--batch", "3", "-o", "json")
+        found = msgspec.json.decode(tried.stdout, type=dict[str, Any])
+        assert (tried.exit_code, found["done"], found["left"]) == (1, done, 1)
+        assert "l3: its data, of version 1, could not be lifted" in found["why"][0]
+    assert (answer(rebuilt("audit", "list", "-o", "json")), states(rebuilt)) == ([], ["off", *["on"] * 7])
+    assert planned(rebuilt)["data_older"][1] == 7
+    assert "7 would go; nothing was done" in rebuilt("machines", "apply", "lamp", "--data", "--reason", "x", "--dry-run").stderr
 
 
 @pytest.mark.parametrize("words", [(), ("--data", "--move", "on=lit")])
