@@ -91,7 +91,7 @@ def advance(machine: AnyMachine, entity: Entity, envelope: Envelope, at: datetim
     if machine.dials or entity.clocks:
         # What our own clocks bring about is never early: by a line it may come later than what rang after it.
         when = at if isinstance(event, OWN_EVENTS) else envelope.time
-        if (wound := wind(Turn(machine, entity, step.path, step.data, at, when))) is not None:
+        if (wound := wind(Turn(machine, entity, event, step.path, step.data, at, when))) is not None:
             step.clocks, dues, step.notes = wound
             step.timers = {**(_afters_kept(entity) if step.timers is None else step.timers), **dues}
     if step.path and machine.by_name[step.state].task:

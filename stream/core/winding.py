@@ -11,19 +11,21 @@ from msgspec.structs import replace
 
 from stream.core.clock import checked_duration
 from stream.core.entity import Entity
+from stream.core.event import Event
 from stream.core.ladder import CANCELLED, Dial, Mode, Note, Reading, begun, due_of, shifted, stopped
 from stream.core.machine import AnyMachine
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A step of an entity over the states of `path` (none: it stays), which leaves it with `data`.
+    """A step of an entity over the states of `path` (none: it stays), by `event`, which leaves it with `data`.
 
     `at` is the time of the move; `when` is the event's own, which alone says whether it met a clock in time.
     """
 
     machine: AnyMachine
     entity: Entity
+    event: Event
     path: Sequence[str]
     data: bytes
     at: datetime
@@ -88,14 +90,20 @@ def _across(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | N
 
 
 def _resting(turn: Turn, dial: Dial, before: Reading | None) -> tuple[Reading | None, list[Note]]:
-    """The SLA of a state: met on leaving it, begun anew on entering it."""
+    """The SLA of a state: met on leaving it, begun anew on entering it. A task's is met by an answer alone, and void where there was none."""
     if not turn.path:
         return before, []
-    notes = stopped(dial, before, Mode.MET, turn.when)[1] if before is not None and before.stands != CANCELLED else []
+    mode = Mode.MET if not dial.asks or _answers(turn) else Mode.VOID
+    notes = stopped(dial, before, mode, turn.when)[1] if before is not None and before.stands != CANCELLED else []
     notes = [replace(note, owner=dial.asks) for note in notes]
     if turn.path[-1] not in dial.modes:
         return None, notes
     return begun(dial, length_of(turn.machine, dial.target.within, turn.data), turn.at), notes
+
+
+def _answers(turn: Turn) -> bool:
+    known = turn.machine.by_name.get(turn.entity.state)
+    return known is not None and known.task is not None and isinstance(turn.event, known.task.answers)
 
 
 def _dues(turn: Turn, clocks: dict[str, Reading]) -> dict[str, datetime]:

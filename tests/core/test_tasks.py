@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from stream import App, Data, DefinitionError, Event, Machine, Owner, Ref, Sla, State, Task, any_of, minutes, opens, parse_owners
 from stream.core.changes import Changes
+from stream.core.ladder import Note
 from stream.core.order import Answer, Move, Order
 from stream.core.outcome import Outcome
 from stream.core.own import SlaExplained
@@ -249,6 +251,13 @@ def test_its_clock_tells_whom_it_names_that_it_is_the_turn_of_the_one_asked(play
     answered(play, Denied(refund="r1"))
     assert '"what":"met"' in play.all.history[-1].clocks
     assert '"owner":"boss"' in play.all.history[-1].clocks
+
+
+@pytest.mark.parametrize(("event", "word"), [(Denied(refund="r1"), "met"), (Dropped(refund="r1"), "void")])
+def test_its_clock_is_met_by_an_answer_alone(play: Play, event: Event, word: str) -> None:
+    play.send((event, 15, "b"))
+    (note,) = msgspec.json.decode(play.all.history[-1].clocks, type=list[Note])
+    assert (note.clock, note.what, note.took) == ("asked task", word, 900.0)
 
 
 # -- why a clock was breached ---------------------------------------------------------------------------------------------------------

@@ -199,7 +199,7 @@ class Tickets:
         for watch in ticket.watches:
             watch.target = TARGETS[watch.name][ticket.priority]
         if state != ticket.state or fact.type == "ticket.asked":
-            self._shift(ticket, state, fact.time, moved)
+            self._shift(ticket, state, fact.time, moved, answered=fact.type == "ticket.taken_over")
 
     def _hand_over(self, ticket: Ticket, fact: Fact, state: str) -> str:
         """Whose it is now, and where that leads: the fourth change of hands to a dispute, unless it comes back from Resolved."""
@@ -211,7 +211,7 @@ class Tickets:
         ticket.handovers += changed
         return DISPUTED if changed and ticket.handovers > 3 and ticket.state not in ("", "Resolved") else state
 
-    def _shift(self, ticket: Ticket, state: str, when: datetime, moved: datetime) -> None:
+    def _shift(self, ticket: Ticket, state: str, when: datetime, moved: datetime, *, answered: bool = False) -> None:
         for watch in ticket.watches:
             if state in RUNS[watch.name]:
                 watch.start(moved)
@@ -219,7 +219,7 @@ class Tickets:
             word = "paused" if watch.name == "resolution" and state == WAITS else "met"
             self._stop(ticket, watch, word, when)
         if ticket.here is not None:
-            self._stop(ticket, ticket.here, "met", when)
+            self._stop(ticket, ticket.here, "void" if ticket.state == DISPUTED and not answered else "met", when)
         ticket.state, ticket.since, ticket.here, ticket.given_up = state, moved, None, None
         if state == WAITS:
             ticket.here, ticket.given_up = Watch(WAITS, ALWAYS, REMINDED), moved + GIVEN_UP
