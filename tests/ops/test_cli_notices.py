@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from stream.adapters.postgres.store import PostgresStore
+from stream.core.errors import ConfigurationError
 from stream.core.order import Fire
 from stream.core.record import Ref
 from stream.ops.notifications import read_notices
@@ -123,3 +124,13 @@ def test_a_key_that_is_none_is_said_at_the_start(at_database: Stream, lamps: str
     monkeypatch.setenv("GUEST_HOOK", key)
     found = at_database("run", "--role", "notifier")
     assert (found.exit_code, "GUEST_HOOK: what follows whsec_ is no key in base64" in found.stderr) == (2, True)
+
+
+def test_webhooks_are_trusted_by_the_file_that_is_set(lamps: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAM_WEBHOOK_CA_FILE", str(tmp_path / "ca.pem"))
+    site = read_site()
+    with tracing(site) as telemetry:
+        telling = parts(site, telemetry).telling
+    assert telling is not None
+    with pytest.raises(ConfigurationError, match="no certificates to be read there"):
+        telling.messengers()

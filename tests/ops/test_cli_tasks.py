@@ -43,11 +43,14 @@ def make(e: Asked) -> Refund:
     return Refund(refund=e.refund, amount=e.amount)
 def question(r: Refund) -> str:
     return f"Refund {r.amount}?"
+def urgency(r: Refund) -> int:
+    return {7: 2, 8: 4}[r.amount]
 def polite(r: Refund, e: Granted) -> bool:
     return e.note != "rude"
 
 BOSS, BANK = Owner("boss"), Owner("bank")
-asked = State[Refund]("asked", owner=BANK, task=Task(question, answers=(Granted, Denied), owner=BOSS, within=hours(4), escalate_to=BANK))
+decide = Task[Refund](question, answers=(Granted, Denied), owner=BOSS, within=hours(4), escalate_to=BANK, priority=urgency)
+asked = State[Refund]("asked", owner=BANK, task=decide)
 granted = State[Refund]("granted", owner=BANK, sla=Sla(hours(1), escalate_to=BOSS, reasons=("us", "them")))
 done = State[Refund]("done", final=True)
 refund = Machine[Refund]("refund", data=Refund, events=(RefundEvent,), transitions=(
@@ -104,15 +107,15 @@ def test_open_tasks_are_listed_with_whom_they_ask_and_when_they_are_due(desk: St
 
 
 def test_what_is_most_urgent_comes_first(desk: Stream) -> None:
-    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(1, 3), (2, 3)]
+    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(1, 2), (2, 4)]
     words = ("tasks", "prioritise", "2", "1", "--reason", "the director rang")
     assert desk(*words).exit_code == 0
-    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(2, 1), (1, 3)]
+    assert [(task["id"], task["priority"]) for task in tasks(desk)] == [(2, 1), (1, 2)]
     again = desk(*words)
     assert (again.exit_code, "task 2 has priority 1 already" in again.stderr) == (1, True)
     (order,) = orders(desk)
     assert (order["action"], order["target"], order["reason"], order["before"], order["after"]) == (
-        *("tasks prioritise", "refund/r2 task 2", "the director rang", '{"priority": 3}', '{"priority": 1}'),
+        *("tasks prioritise", "refund/r2 task 2", "the director rang", '{"priority": 4}', '{"priority": 1}'),
     )
     assert desk("tasks", "prioritise", "2", "6", "--reason", "x").exit_code == 2
 
