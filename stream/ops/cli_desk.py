@@ -21,7 +21,7 @@ from stream.ops.events import event_of
 from stream.ops.orders import Note
 from stream.ops.queries import EntityNow, questions
 from stream.ops.render import Output, note, safe, show
-from stream.ops.site import Site, actor, read_site
+from stream.ops.site import Site, actor, machine_of, read_site
 from stream.runtime.doors import Desk
 
 MOST = LONGEST
@@ -75,9 +75,7 @@ def move(
     Example: stream entities move ticket T-1 "In progress" --reason "resolved by mistake"
     """
     site, why = read_site({"app": app}), checked_reason(reason)
-    found = site.app.machine(machine)
-    if found is None:
-        raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    found = machine_of(site, machine)
     if state not in found.by_name:
         raise ConfigurationError(f"{machine} has no state {state!r}; it has {', '.join(found.by_name)}")
     entity = awaited(_entity(site, Ref(machine, id)))
@@ -107,9 +105,7 @@ def release(
     Example: stream entities release order O-1 --reason "number 4 was never sent"
     """
     site, why = read_site({"app": app}), checked_reason(reason)
-    found = site.app.machine(machine)
-    if found is None:
-        raise ConfigurationError(f"the App has no machine {machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    found = machine_of(site, machine)
     if not found.order_by:
         raise ConfigurationError(f"{machine} takes its events in whatever order they come: it has no order_by=")
     if awaited(_entity(site, Ref(machine, id))) is None:

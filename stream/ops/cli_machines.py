@@ -14,7 +14,7 @@ from stream.ops.cli_desk import ReasonOption, YesOption, checked_reason
 from stream.ops.command import AppOption, OutputOption, awaited, instant, no
 from stream.ops.orders import Note, order_all, rehearse_all
 from stream.ops.render import Output, note, progress, show
-from stream.ops.site import Site, actor, read_site
+from stream.ops.site import Site, actor, machine_of, read_site
 
 
 def plan(
@@ -29,7 +29,7 @@ def plan(
     """
     site = read_site({"app": app})
     with progress() as tell:
-        found = awaited(changes.plan(site, [_machine(site, machine)] if machine else site.app.machines, _counted(tell, "entities read", 0)))
+        found = awaited(changes.plan(site, [machine_of(site, machine)] if machine else site.app.machines, _counted(tell, "entities read", 0)))
     show(output, found, changes.plan_table(found))
     if trouble := [one for one in found if one.trouble]:
         no(f"{sum(one.n for one in trouble):,} entities would not go on: {', '.join(dict.fromkeys(one.what for one in trouble))}")
@@ -49,7 +49,7 @@ def coverage(
     Example: stream machines coverage ticket --strict
     """
     site = read_site({"app": app})
-    asked = [_machine(site, machine)] if machine else site.app.machines
+    asked = [machine_of(site, machine)] if machine else site.app.machines
     found = awaited(changes.read_coverage(site, asked, instant(since)))
     show(output, found, changes.coverage_table(found))
     rows = [one for all_rows in found.values() for one in all_rows]
@@ -81,7 +81,7 @@ def apply(
     stream machines apply ticket --data --reason "version 1 goes"
     """
     site, why = read_site({"app": app}), checked_reason(reason)
-    found = _machine(site, machine)
+    found = machine_of(site, machine)
     if bool(move) == data:
         raise ConfigurationError("say what to apply: --move OLD=NEW for a state, or --data for the layout of stored data")
     if move:
@@ -133,10 +133,3 @@ def _counted(tell: Callable[[str, int, int], None], what: str, total: int) -> ch
         tell(what, done[0], max(total, done[0]))
 
     return advance
-
-
-def _machine(site: Site, name: str) -> AnyMachine:
-    found = site.app.machine(name)
-    if found is None:
-        raise ConfigurationError(f"the App has no machine {name!r}; it has {', '.join(m.name for m in site.app.machines)}")
-    return found

@@ -17,6 +17,7 @@ from stream.adapters.kafka.settings import KafkaSettings
 from stream.adapters.postgres.connection import PostgresSettings
 from stream.core.app import App
 from stream.core.errors import RAISED, ConfigurationError, DefinitionError
+from stream.core.machine import AnyMachine
 from stream.dev.stack import HOME, Addresses, running
 from stream.ops.render import safe
 from stream.runtime.settings import ROLES, Settings, read_with_sources
@@ -112,6 +113,14 @@ def load_app(named: str) -> App:
     if not isinstance(found, App):
         what = "is not there" if found is None else f"is no App but a {type(found).__name__}"
         raise ConfigurationError(f"{named}: {name!r} {what}; write `{name} = App(...)` in {module_name}, or say --app module:name")
+    return found
+
+
+def machine_of(site: Site, name: str) -> AnyMachine:
+    """The App's machine of that name. Raises `ConfigurationError` with those that there are."""
+    found = site.app.machine(name)
+    if found is None:
+        raise ConfigurationError(f"the App has no machine {name!r}; it has {', '.join(m.name for m in site.app.machines)}")
     return found
 
 

@@ -9,7 +9,7 @@ from stream.core.own import ClockCancelled, ClockMoved, ClockOrder, ClockPaused,
 from stream.core.record import Ref
 from stream.ops.orders import Note
 from stream.ops.queries import Due, questions
-from stream.ops.site import Site
+from stream.ops.site import Site, machine_of
 
 WORDS: dict[type[ClockOrder], str] = {ClockMoved: "move", ClockPaused: "pause", ClockResumed: "resume", ClockCancelled: "cancel"}
 """The commands, by the event that each is."""
@@ -23,9 +23,7 @@ async def order_on(site: Site, ref: Ref, event: ClockOrder, actor: str, reason: 
     """The order on a clock as it stands now, and its line in the audit. Raises `ConfigurationError` for a machine or clock that nobody declared,
     `NoClockError` where the entity has it not.
     """
-    machine = site.app.machine(ref.machine)
-    if machine is None:
-        raise ConfigurationError(f"the App has no machine {ref.machine!r}; it has {', '.join(m.name for m in site.app.machines)}")
+    machine = machine_of(site, ref.machine)
     if timer_of(event.clock) not in machine.dials:
         known = ", ".join(dial.name for dial in machine.dials.values()) or "none"
         raise ConfigurationError(f"{ref.machine} has no clock {event.clock!r}; it has {known}")
