@@ -6,6 +6,7 @@ from datetime import datetime
 
 from stream.core.clock import SlaBreached, SlaEscalated, SlaWarned, SlaWithdrawn
 from stream.core.event import Event
+from stream.core.task import USUAL
 
 
 class WaitExpired(Event, type="wait.expired"):
@@ -76,7 +77,7 @@ class TaskOpened(Event, type="task.opened"):
     owner: str
     question: str
     due: datetime | None = None
-    priority: int = 3
+    priority: int = USUAL
 
 
 class SlaExplained(Event, type="sla.explained"):
