@@ -12,13 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-import msgspec
-
 from stream import App, Cause, Data, Event, Machine, Owner, Sla, State, Task, hours, opens, parse_owners
-from stream.core.codec import record_of
 from stream.core.topic import Topic
 from stream.ports import Outgoing
-from tests.chaos.pottery import AHEAD
+from tests.chaos.pottery import AHEAD, Told, written
 
 PARTITIONS = 2
 OWNERS = """
@@ -184,14 +181,9 @@ class Load:
     start: datetime
 
     def records(self) -> list[Outgoing]:
-        kinds = {kind.__fact_type__: kind for kind in application(self.topic, "anywhere").classes}
-        rows: list[Outgoing] = []
-        for n, (id, kind, time, fields) in enumerate(self._said()):
-            made = record_of(msgspec.convert(fields, kinds[kind]), id=id, source=SOURCE, time=time)
-            rows.append(Outgoing(n, self.topic, made.key or b"", made.value or b"", [(name, value or b"") for name, value in made.headers]))
-        return rows
+        return written(application(self.topic, "anywhere"), self.topic, SOURCE, self._said())
 
-    def _said(self) -> Iterator[tuple[str, str, datetime, Mapping[str, object]]]:
+    def _said(self) -> Iterator[Told]:
         """Id, type, time and fields of each event: the first day, the second, and the first once more."""
         days = [("a", self.start, _first_day()), ("b", self.start + AHEAD, _second_day()), ("a", self.start, _first_day())]
         for letter, begin, said in days:

@@ -6,7 +6,7 @@ by eight days, the load is of two days that far apart: what the first day left o
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -94,6 +94,19 @@ def application(pots: str, told: str) -> App:
     return App("pottery", machines=(pot,), topics=(Topic(pots, partitions=PARTITIONS), Topic(told, partitions=PARTITIONS)), alerts=f"{told}-alerts")
 
 
+Told = tuple[str, str, datetime, Mapping[str, object]]
+
+
+def written(app: App, topic: str, source: str, told: Iterable[Told]) -> list[Outgoing]:
+    """The records that say it, each by its id, type, time and fields."""
+    kinds = {kind.__fact_type__: kind for kind in app.classes}
+    rows: list[Outgoing] = []
+    for n, (id, kind, time, fields) in enumerate(told):
+        made = record_of(msgspec.convert(fields, kinds[kind]), id=id, source=source, time=time)
+        rows.append(Outgoing(n, topic, made.key or b"", made.value or b"", [(name, value or b"") for name, value in made.headers]))
+    return rows
+
+
 @dataclass(frozen=True)
 class Load:
     """What is written to the input topic: `start` is when the first day begins."""
@@ -102,15 +115,11 @@ class Load:
     start: datetime
 
     def records(self) -> list[Outgoing]:
-        kinds = {kind.__fact_type__: kind for kind in application(self.topic, "anywhere").classes}
-        rows: list[Outgoing] = []
-        for n, (id, kind, time, fields) in enumerate(self._said()):
-            made = record_of(msgspec.convert(fields, kinds[kind]), id=id, source="/pots", time=time)
-            rows.append(Outgoing(n, self.topic, made.key or b"", made.value or b"", [(name, value or b"") for name, value in made.headers]))
+        rows = written(application(self.topic, "anywhere"), self.topic, "/pots", self._said())
         rows.insert(len(rows) // 2, Outgoing(len(rows), self.topic, b"x", b"no event at all", []))
         return rows
 
-    def _said(self) -> Iterator[tuple[str, str, datetime, Mapping[str, object]]]:
+    def _said(self) -> Iterator[Told]:
         """Id, type, time and fields of each event."""
         first, second = _first_day(), _second_day()
         for n, (kind, fields) in enumerate(first):

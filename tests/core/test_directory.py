@@ -99,6 +99,18 @@ def test_everybody_may_act_for_an_owner_nobody_wrote_down() -> None:
         ('[owners.""]', "owners.toml: owner '': a name is one line"),
         ('[owners.a]\ntell = [{ webhook = "https://x/" }]', "needs secret="),
         ('[owners.a]\ntell = [{ webhook = "https://x/", secret = "not a name" }]', "needs secret="),
+        ('[owners.desk]\ncalendar = "night"', "'desk' names the calendar 'night', which is not under [calendars]"),
+        ('[calendars.day]\nzone = "Mars/Base"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar 'day': Calendar 'day'"),
+        ('[calendars.day]\nzone = "UTC"\nhours = {}', "owners.toml: calendar 'day': Calendar 'day'"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nregion = "BY"', "has a region without a country"),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\ncountry = "XX"', "owners.toml: calendar 'day': Calendar 'day'"),
+        (
+            '[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopen = { soon = "08:00-09:00" }',
+            "owners.toml: calendar 'day': Invalid isoformat",
+        ),
+        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopened = []', "owners.toml: Object contains unknown field `opened`"),
+        ('[calendars.day]\nhours = { mon = "08:00-09:00" }', "owners.toml: Object missing required field `zone`"),
+        ('[calendars." "]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar"),
     ],
 )
 def test_a_slip_in_owners_toml_is_told(text: str, why: str) -> None:
@@ -204,29 +216,6 @@ def test_a_machine_of_another_app_has_the_hours_of_this_one(owners: str, due: in
     play = Play(replace(app, owners=parse_owners(owners)))
     play.send((Built(door="d"), 0, "b"))
     assert play.entities[Ref("door", "d")].timers["sla shut"] == at(due)
-
-
-@pytest.mark.parametrize(
-    ("text", "why"),
-    [
-        ('[owners.desk]\ncalendar = "night"', "'desk' names the calendar 'night', which is not under [calendars]"),
-        ('[calendars.day]\nzone = "Mars/Base"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar 'day': Calendar 'day'"),
-        ('[calendars.day]\nzone = "UTC"\nhours = {}', "owners.toml: calendar 'day': Calendar 'day'"),
-        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nregion = "BY"', "has a region without a country"),
-        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\ncountry = "XX"', "owners.toml: calendar 'day': Calendar 'day'"),
-        (
-            '[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopen = { soon = "08:00-09:00" }',
-            "owners.toml: calendar 'day': Invalid isoformat",
-        ),
-        ('[calendars.day]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }\nopened = []', "owners.toml: Object contains unknown field `opened`"),
-        ('[calendars.day]\nhours = { mon = "08:00-09:00" }', "owners.toml: Object missing required field `zone`"),
-        ('[calendars." "]\nzone = "UTC"\nhours = { mon = "08:00-09:00" }', "owners.toml: calendar"),
-    ],
-)
-def test_hours_that_cannot_be_meant_are_refused(text: str, why: str) -> None:
-    with pytest.raises(DefinitionError) as error:
-        parse_owners(text)
-    assert why in str(error.value)
 
 
 def test_a_calendar_of_the_file_and_another_of_that_name_are_refused() -> None:
